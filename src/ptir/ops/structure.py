@@ -1,0 +1,98 @@
+"""Structure: named bodies, opaque kernels, several results."""
+
+from typing import Any
+
+import numpy as np
+
+from ptir.ir import Attrs, Node, Op, Program, SpecError, TupleType, Type, attr, region
+
+from .evaluate import evaluate
+
+
+def _checked_body(op: str, body: Program, types: tuple[Type, ...]) -> Type:
+    """The result type of `body` on operands of `types`; a body takes exactly what it declares."""
+    declared = tuple(i.type for i in body.inputs)
+    if declared != types:
+        came, wanted = (", ".join(map(str, t)) for t in (types, declared))
+        raise SpecError("region", op, f"operands are ({came}), the body takes ({wanted})")
+    if len(body.results) == 1:
+        return body.results[0].type
+    return TupleType(tuple(r.type for r in body.results))
+
+
+def _composite(*types: Type, name: str, attributes: Attrs, body: Program) -> Type:
+    return _checked_body(f"composite {name}", body, types)
+
+
+def _run_body(*values: Any, body: Program, **ignored: Any) -> Any:
+    results = evaluate(body, values)
+    return results[0] if len(results) == 1 else results
+
+
+def inline(node: Node) -> Node:
+    """The meaning of a `composite` or `call` node written out: its body on its operands."""
+    results = node.attrs["body"].inline(node.operands)
+    return results[0] if len(results) == 1 else tuple_(*results)
+
+
+composite = Op(
+    "composite",
+    infer=_composite,
+    attrs={"name": attr.string(), "attributes": attr.free(), "body": region()},
+    reference=_run_body,
+    doc="A functional: runs as its name where a backend claims it, as its body elsewhere.",
+)
+
+call = Op(
+    "call",
+    infer=lambda *types, body: _checked_body("call", body, types),
+    attrs={"body": region()},
+    reference=_run_body,
+    doc="A program applied to operands; always expanded.",
+)
+
+
+def _custom_call(*types: Type, target: str, type: Type, attributes: Attrs) -> Type:
+    if target.count(".") < 2 or not target.rpartition(".")[2].startswith("v"):
+        raise SpecError(
+            "attribute",
+            "custom_call",
+            f"target {target!r} is not namespaced and versioned, like ptir.native.conv2d.v1",
+        )
+    return type
+
+
+custom_call = Op(
+    "custom_call",
+    infer=_custom_call,
+    attrs={"target": attr.string(), "type": attr.typed(), "attributes": attr.free()},
+    doc="An opaque, pure kernel of one backend. Its declared type is authoritative.",
+)
+
+tuple_ = Op(
+    "tuple",
+    infer=lambda *types: TupleType(types),
+    reference=lambda *values: values,
+    doc="Several values as one.",
+)
+
+
+def _item(x: Type, *, index: int) -> Type:
+    if not isinstance(x, TupleType):
+        raise SpecError("type", "item", f"operand is {x}, wanted a tuple")
+    if index >= len(x.items):
+        raise SpecError("attribute", "item", f"index {index} of a tuple of {len(x.items)}")
+    return x.items[index]
+
+
+def _pick(x: tuple[np.ndarray[Any, Any], ...], *, index: int) -> Any:
+    return x[index]
+
+
+item = Op(
+    "item",
+    infer=_item,
+    attrs={"index": attr.integer(minimum=0)},
+    reference=_pick,
+    doc="One value of several.",
+)
