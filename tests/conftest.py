@@ -1,0 +1,13 @@
+"""What every test stands on: verified programs, one thread a worker, repeatable examples in CI."""
+
+import os
+
+from hypothesis import settings
+
+# Read when ptir, NumPy and Torch are first imported, which is after this file.
+os.environ.setdefault("PTIR_VERIFY", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# No deadline: on a busy machine it would measure the neighbours.
+settings.register_profile("ptir", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("ptir")
