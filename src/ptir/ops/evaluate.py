@@ -1,6 +1,10 @@
-"""The meaning of a program: each node's NumPy reference, in order. Knows no backend and no op by name."""
+"""The meaning of a program: each node's NumPy reference, in order. Knows no backend, no op by name.
+
+An op without a reference means what it decomposes to.
+"""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from ptir.ir import PARAM, Node, Program, SpecError, TensorType, bind
@@ -54,7 +58,12 @@ def _value(
 ) -> Any:
     if node.op is PARAM:
         return values[node.attrs["slot"]]
-    if node.op.reference is None:
-        raise SpecError("op", node.op.name, "has no NumPy meaning; a backend must claim it")
     attrs = node.attrs.substitute(symbols) if symbols else node.attrs
-    return node.op.reference(*(known[x] for x in node.operands), **attrs)
+    operands = [known[x] for x in node.operands]
+    if node.op.reference is not None:
+        return node.op.reference(*operands, **attrs)
+    if node.op.decompose is None:
+        raise SpecError("op", node.op.name, "has no NumPy meaning; a backend must claim it")
+    types = [x.type.substitute(symbols) for x in node.operands]
+    (result,) = evaluate(Program.of(types, partial(node.op.decompose, **attrs)), operands)
+    return result

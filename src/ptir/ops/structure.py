@@ -1,5 +1,6 @@
 """Structure: named bodies, opaque kernels, several results."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,19 +10,28 @@ from ptir.ir import Attrs, Node, Op, Program, SpecError, TupleType, Type, attr, 
 from .evaluate import evaluate
 
 
-def _checked_body(op: str, body: Program, types: tuple[Type, ...]) -> Type:
-    """The result type of `body` on operands of `types`; a body takes exactly what it declares."""
-    declared = tuple(i.type for i in body.inputs)
-    if declared != types:
-        came, wanted = (", ".join(map(str, t)) for t in (types, declared))
-        raise SpecError("region", op, f"operands are ({came}), the body takes ({wanted})")
-    if len(body.results) == 1:
-        return body.results[0].type
-    return TupleType(tuple(r.type for r in body.results))
+def checked_region(op: str, body: Program, types: Sequence[Type]) -> tuple[Type, ...]:
+    """The result types of `body` on operands of `types`; a body takes exactly what it declares."""
+    same_types(op, "region operand", types, [i.type for i in body.inputs])
+    return tuple(r.type for r in body.results)
+
+
+def same_types(op: str, what: str, came: Sequence[Type], wanted: Sequence[Type]) -> None:
+    """Refuse values that differ from the types that must stand in their place."""
+    if len(came) != len(wanted):
+        raise SpecError("region", op, f"{len(came)} {what}s came, wanted {len(wanted)}")
+    for slot, (has, want) in enumerate(zip(came, wanted, strict=True)):
+        if has != want:
+            raise SpecError("region", op, f"{what} {slot} is {has}, wanted {want}")
+
+
+def as_one(types: Sequence[Type]) -> Type:
+    """The type of an op with these results: one stands for itself, several are a tuple."""
+    return types[0] if len(types) == 1 else TupleType(tuple(types))
 
 
 def _composite(*types: Type, name: str, attributes: Attrs, body: Program) -> Type:
-    return _checked_body(f"composite {name}", body, types)
+    return as_one(checked_region(f"composite {name}", body, types))
 
 
 def _run_body(*values: Any, body: Program, **ignored: Any) -> Any:
@@ -45,7 +55,7 @@ composite = Op(
 
 call = Op(
     "call",
-    infer=lambda *types, body: _checked_body("call", body, types),
+    infer=lambda *types, body: as_one(checked_region("call", body, types)),
     attrs={"body": region()},
     reference=_run_body,
     doc="A program applied to operands; always expanded.",
