@@ -185,6 +185,11 @@ def integers(default: Any = REQUIRED, *, minimum: int | None = None) -> Attr:
     return Attr("ints" if minimum is None else f"ints ≥ {minimum}", normalize, default)
 
 
+def size(default: Any = REQUIRED) -> Attr:
+    """One size, an int or a `Dim`."""
+    return Attr("size", lambda v, types: v if isinstance(v, Dim) else _int(v, 0), default)
+
+
 def sizes(default: Any = REQUIRED) -> Attr:
     """A tuple of sizes, each an int or a `Dim`; the op's type rule says which are allowed."""
 
