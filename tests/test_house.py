@@ -140,8 +140,8 @@ def test_the_exported_names_are_these():
     assert sorted(getattr(ptir, "__all__", [])) == PUBLIC
 
 
-# Spelled in two halves, so that this file does not name what it forbids.
-UNFINISHED = re.compile(r"\b(?:TO" r"DO|FIX" r"ME)\b")
+# The brackets keep this file from naming what it forbids.
+UNFINISHED = re.compile(r"\b(?:TO[D]O|FIX[M]E)\b")
 SOMEONES_PLACE = re.compile(r"(?<![\w.])/(?:home|root|work|Users)/\w")
 
 
@@ -167,6 +167,6 @@ def test_no_tracked_file_says(forbidden: re.Pattern[str]):
 
 
 def test_the_words_that_no_file_says_are_recognised():
-    assert UNFINISHED.search("# TODO: later")
-    assert SOMEONES_PLACE.search("open('/home/me/x')")
+    assert UNFINISHED.search("# " + "TO" + "DO: later")
+    assert SOMEONES_PLACE.search("open('/ho" + "me/me/x')")
     assert not SOMEONES_PLACE.search("https://example.org/root/x and ./home/x")
