@@ -1,0 +1,25 @@
+"""Parameters: who they are (names, ids, keys) and where their values come from."""
+
+from .identity import (
+    BaseParamId,
+    ModelNamespaceId,
+    ParamKey,
+    base_param_id,
+    check_name,
+    new_namespace,
+    param_key,
+)
+from .source import DictSource, ParamSource, ParamSpec
+
+__all__ = [
+    "BaseParamId",
+    "DictSource",
+    "ModelNamespaceId",
+    "ParamKey",
+    "ParamSource",
+    "ParamSpec",
+    "base_param_id",
+    "check_name",
+    "new_namespace",
+    "param_key",
+]
