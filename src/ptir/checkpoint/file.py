@@ -1,0 +1,99 @@
+"""The bytes of one file, by position. Knows no format."""
+
+import math
+import mmap
+import os
+import stat
+import weakref
+from typing import Any, final
+
+import numpy as np
+
+from .error import CheckpointError, Path
+
+
+@final
+class RegularFile:
+    """A regular file opened for reading; its arrays are views of one private mapping, or copies.
+
+    `mapped=False` copies, which survives a file that another process truncates. A link, FIFO,
+    device or folder is refused before it is opened. Raises CheckpointError. Every method may be
+    called from any thread.
+    """
+
+    def __init__(self, path: Path, *, mapped: bool) -> None:
+        self.path = os.fspath(path)
+        try:
+            self._fd = _open_regular(path)
+            weakref.finalize(self, os.close, self._fd)
+            self.size = os.fstat(self._fd).st_size
+            self._map = None
+            if mapped and self.size:  # an empty range cannot be mapped
+                self._map = mmap.mmap(self._fd, self.size, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as error:
+            raise CheckpointError(path, f"cannot be read: {_reason(error)}") from error
+
+    def check_size(self) -> None:
+        """Raise CheckpointError if the file changed size.
+
+        Touching a mapping beyond the end of its file kills the process.
+        """
+        now = os.fstat(self._fd).st_size
+        if now != self.size:
+            fact = f"had {self.size} bytes when it was opened and has {now} now; load it again"
+            raise CheckpointError(self.path, fact)
+
+    def read(self, offset: int, count: int) -> bytes:
+        """A copy of `count` bytes at `offset`; the caller has checked that they are inside."""
+        return self._copy(offset, count).tobytes()
+
+    def array(
+        self, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]
+    ) -> np.ndarray[Any, Any]:
+        """A read-only array at `offset`; the caller has checked that its bytes are inside."""
+        self.check_size()
+        if self._map is not None:
+            return np.ndarray(shape, dtype, buffer=self._map, offset=offset)
+        copied = self._copy(offset, math.prod(shape) * dtype.itemsize).view(dtype).reshape(shape)
+        copied.flags.writeable = False
+        return copied
+
+    def _copy(self, offset: int, count: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        copied = np.empty(count, np.uint8)
+        rest = copied.data
+        while rest:
+            try:
+                done = os.preadv(self._fd, [rest], offset + count - len(rest))
+            except OSError as error:
+                raise CheckpointError(self.path, f"cannot be read: {_reason(error)}") from error
+            if not done:
+                fact = f"ends before byte {offset + count}: it was cut while it was read"
+                raise CheckpointError(self.path, fact)
+            rest = rest[done:]
+        return copied
+
+
+def _open_regular(path: Path) -> int:
+    """Looked at before (opening a device may act on it) and after (it may have been swapped)."""
+    _check_regular(path, os.lstat(path).st_mode)
+    # Should a FIFO be swapped in, O_NONBLOCK opens it at once instead of waiting for a writer.
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        _check_regular(path, os.fstat(fd).st_mode)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _check_regular(path: Path, mode: int) -> None:
+    if stat.S_ISLNK(mode):
+        raise CheckpointError(path, "is a symbolic link; pass the file that it points to")
+    if stat.S_ISDIR(mode):
+        raise CheckpointError(path, "is a folder; pass a file")
+    if not stat.S_ISREG(mode):
+        raise CheckpointError(path, "is not a regular file")
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
