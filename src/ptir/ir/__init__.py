@@ -40,3 +40,13 @@ from .type import Type as Type
 from .type import bind as bind
 from .type import tensor_type as tensor_type
 from .type import type_of as type_of
+from .pattern import Call as Call
+from .pattern import Match as Match
+from .pattern import Pattern as Pattern
+from .pattern import Variable as Variable
+from .pattern import Wildcard as Wildcard
+from .pattern import uniform_value as uniform_value
+from .rewrite import Rewriting as Rewriting
+from .rewrite import Rule as Rule
+from .rewrite import rewrite as rewrite
+from .rewrite import rule as rule

@@ -14,6 +14,7 @@ from .literal import Literal
 from .type import TensorType, Type
 
 REQUIRED: Any = object()
+DERIVED: Any = object()
 
 
 class Attrs(Mapping[str, Any], Symbolic):
@@ -44,9 +45,18 @@ class Attrs(Mapping[str, Any], Symbolic):
     def __repr__(self) -> str:
         return f"Attrs({self._items})"
 
+    @property
+    def symbols(self) -> frozenset[str]:
+        return frozenset().union(*map(_symbols, self._items.values()))
+
     def substitute(self, bindings: Mapping[str, Size]) -> "Attrs":
         """The same attributes with symbolic sizes replaced, in regions too."""
         return Attrs({name: _substitute(value, bindings) for name, value in self._items.items()})
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two attribute values are equal as `Attrs` compares them."""
+    return bool(_exact(a) == _exact(b))
 
 
 def _exact(value: Any) -> Any:
@@ -58,6 +68,12 @@ def _exact(value: Any) -> Any:
     if kind is tuple:
         return tuple(map(_exact, value))
     return value
+
+
+def _symbols(value: Any) -> frozenset[str]:
+    if isinstance(value, Symbolic):
+        return value.symbols
+    return frozenset().union(*map(_symbols, value)) if isinstance(value, tuple) else frozenset()
 
 
 def _substitute(value: Any, bindings: Mapping[str, Size]) -> Any:
@@ -76,7 +92,8 @@ class Attr:
     """One attribute of an op: what it may be (in words) and how a caller's value becomes canonical.
 
     `normalize(value, operand_types)` returns the canonical value or raises `TypeError`/`ValueError`
-    with what is wrong; `default` is canonical already (`REQUIRED`: there is none).
+    with what is wrong; `default` is canonical already (`REQUIRED`: there is none; `DERIVED`:
+    `normalize` finds it).
     """
 
     describe: str
@@ -92,6 +109,15 @@ class Attr:
             None,
         )
 
+    def derived(self, default: Callable[[Sequence[Type]], Any]) -> "Attr":
+        """The same attribute with a default that depends on the operand types."""
+        inner = self.normalize
+
+        def normalize(value: Any, types: Sequence[Type]) -> Any:
+            return inner(default(types) if value is DERIVED else value, types)
+
+        return Attr(self.describe, normalize, DERIVED)
+
 
 def canonical(
     op: str, spec: Mapping[str, Attr], given: Mapping[str, Any], types: Sequence[Type]
@@ -106,7 +132,7 @@ def canonical(
         value = given.get(name, attr.default)
         if value is REQUIRED:
             raise SpecError("attribute", op, f"attribute {name!r} ({attr.describe}) is missing")
-        if value is not attr.default:
+        if value is DERIVED or value is not attr.default:
             try:
                 value = attr.normalize(value, types)
             except (TypeError, ValueError) as error:

@@ -16,6 +16,11 @@ class Symbolic(ABC):
 
     __slots__ = ()
 
+    @property
+    @abstractmethod
+    def symbols(self) -> frozenset[str]:
+        """The names mentioned."""
+
     @abstractmethod
     def substitute(self, bindings: "Mapping[str, Size]") -> Any: ...
 

@@ -54,9 +54,13 @@ class Program(Symbolic):
         return tuple(postorder(*self.results))
 
     @cached_property
-    def symbols(self) -> frozenset[str]:
-        """The symbols that the inputs bind."""
+    def bound(self) -> frozenset[str]:
+        """The symbols that the inputs give values to."""
         return frozenset().union(*(i.type.symbols for i in self.inputs))
+
+    @cached_property
+    def symbols(self) -> frozenset[str]:
+        return self.bound.union(*(node.attrs.symbols for node in self.nodes))
 
     @property
     def states(self) -> int:
@@ -162,7 +166,7 @@ def _verify_node(node: Node, program: Program) -> None:
     if inferred != node.type:
         raise SpecError("type", node.op.name, f"declared {node.type}, inferred {inferred}")
     if node.op is not CONSTANT and isinstance(node.type, TensorType):
-        stray = node.type.symbols - program.symbols
+        stray = node.type.symbols - program.bound
         if stray and not node.operands:
             names = ", ".join(sorted(f"?{s}" for s in stray))
             raise SpecError("dim", node.op.name, f"no input binds {names}")

@@ -3,11 +3,16 @@
 An op without a reference means what it decomposes to.
 """
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
-from ptir.ir import PARAM, Node, Program, SpecError, TensorType, bind
+from ptir.ir import PARAM, Attrs, Node, Program, SpecError, TensorType, bind
+
+Kernel = Callable[..., Any]
+"""A NumPy function: operands by position, attributes by keyword; a tuple for several results."""
+
+KEPT_BINDINGS = 16  # of one node's symbolic attributes, for lengths that come back
 
 
 def evaluate(
@@ -17,14 +22,87 @@ def evaluate(
 
     Raises `SpecError` when a value does not fit its input or an op has no NumPy meaning.
     """
-    symbols = dict(bindings or {}) | input_bindings(program, values)
-    known: dict[Node, Any] = {}
-    last_use = uses(program)
-    for node in program.nodes:
-        known[node] = _value(node, known, values, symbols)
-        for operand in last_use.get(node, ()):
-            del known[operand]
-    return tuple(known[r] for r in program.results)
+    return _interpreter(program)(values, bindings)
+
+
+class Interpreter:
+    """A program prepared for many runs. `kernel` may name another function for a node."""
+
+    def __init__(
+        self, program: Program, kernel: Callable[[Node], Kernel | None] = lambda node: None
+    ) -> None:
+        self.program = program
+        place = {node: index for index, node in enumerate(program.nodes)}
+        dead = uses(program)
+        self._inputs = [(place[n], n.attrs["slot"]) for n in program.nodes if n.op is PARAM]
+        self._steps = [
+            _Step(node, kernel(node), place, dead.get(node, ()))
+            for node in program.nodes
+            if node.op is not PARAM
+        ]
+        self._results = [place[r] for r in program.results]
+        self._symbolic = bool(program.symbols)
+
+    def __call__(
+        self, values: Sequence[Any], bindings: Mapping[str, int] | None = None
+    ) -> tuple[Any, ...]:
+        symbols = dict(bindings or {})
+        if self._symbolic:
+            symbols |= input_bindings(self.program, values)
+        known: list[Any] = [None] * len(self.program.nodes)
+        for place, slot in self._inputs:
+            known[place] = values[slot]
+        for step in self._steps:
+            step.run(known, symbols)
+        return tuple([known[r] for r in self._results])
+
+
+class _Step:
+    """One node of an interpreter: where its operands lie, what runs, and what is not needed after."""
+
+    __slots__ = ("attrs", "bound", "dead", "kernel", "operands", "place", "symbols")
+
+    def __init__(
+        self, node: Node, kernel: Kernel | None, place: Mapping[Node, int], dead: Sequence[Node]
+    ) -> None:
+        self.kernel = kernel or node.op.reference or _decomposed(node)
+        self.operands = tuple(place[x] for x in node.operands)
+        self.place = place[node]
+        self.dead = tuple(place[x] for x in dead)
+        self.attrs = node.attrs
+        self.symbols = tuple(sorted(node.attrs.symbols))
+        self.bound: dict[tuple[int | None, ...], Attrs] = {}
+
+    def run(self, known: list[Any], symbols: Mapping[str, int]) -> None:
+        attrs = self._bind(symbols) if self.symbols else self.attrs
+        known[self.place] = self.kernel(*[known[x] for x in self.operands], **attrs)
+        for place in self.dead:
+            known[place] = None
+
+    def _bind(self, symbols: Mapping[str, int]) -> Attrs:
+        key = tuple([symbols.get(s) for s in self.symbols])
+        attrs = self.bound.get(key)
+        if attrs is None:
+            if len(self.bound) >= KEPT_BINDINGS:
+                self.bound = {}
+            attrs = self.bound[key] = self.attrs.substitute(symbols)
+        return attrs
+
+
+def _decomposed(node: Node) -> Kernel:
+    if node.op.decompose is None:
+        raise SpecError("op", node.op.name, "has no NumPy meaning; a backend must claim it")
+    decompose, types = node.op.decompose, [x.type for x in node.operands]
+
+    def run(*values: Any, **attrs: Any) -> Any:
+        return evaluate(Program.of(types, partial(decompose, **attrs)), values)[0]
+
+    return run
+
+
+@lru_cache(maxsize=1024)
+def _interpreter(program: Program) -> Interpreter:
+    return Interpreter(program)
 
 
 def input_bindings(program: Program, values: Sequence[Any]) -> dict[str, int]:
@@ -51,19 +129,3 @@ def uses(program: Program) -> dict[Node, list[Node]]:
                 seen.add(operand)
                 last.setdefault(node, []).append(operand)
     return last
-
-
-def _value(
-    node: Node, known: Mapping[Node, Any], values: Sequence[Any], symbols: Mapping[str, int]
-) -> Any:
-    if node.op is PARAM:
-        return values[node.attrs["slot"]]
-    attrs = node.attrs.substitute(symbols) if symbols else node.attrs
-    operands = [known[x] for x in node.operands]
-    if node.op.reference is not None:
-        return node.op.reference(*operands, **attrs)
-    if node.op.decompose is None:
-        raise SpecError("op", node.op.name, "has no NumPy meaning; a backend must claim it")
-    types = [x.type.substitute(symbols) for x in node.operands]
-    (result,) = evaluate(Program.of(types, partial(node.op.decompose, **attrs)), operands)
-    return result

@@ -1,0 +1,192 @@
+"""Patterns are written with the calls that build programs: `ops.add(x, 0.0)` is one if `x` is."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .dtype import DType
+from .node import CONSTANT, Node
+from .op import Op, Value
+from .program import Program
+from .type import TensorType
+
+Number = bool | int | float | complex
+
+
+@dataclass(frozen=True)
+class Match:
+    """What a pattern found: nodes by wildcard name, attributes by variable name, and its own nodes."""
+
+    root: Node
+    nodes: Mapping[str, Node]
+    attrs: Mapping[str, Any]
+    interior: frozenset[Node]
+
+    def escapes(self, program: Program) -> tuple[Node, ...]:
+        """Interior values other than the root that `program` also uses outside of the match.
+
+        A replacement of the root cannot make these disappear.
+        """
+        outside = set(program.results)
+        for node in program.nodes:
+            if node not in self.interior:
+                outside.update(node.operands)
+        return tuple(n for n in program.nodes if n in (self.interior - {self.root}) & outside)
+
+
+@dataclass(frozen=True)
+class _State:
+    """A partial match. Never changed: the matcher goes back by dropping it."""
+
+    nodes: dict[str, Node] = field(default_factory=dict)
+    attrs: dict[str, Any] = field(default_factory=dict)
+    seen: "dict[Pattern, Node]" = field(default_factory=dict)
+
+
+class Pattern(Value):
+    """A shape of graph. Patterns that stand in two places must match one node."""
+
+    __slots__ = ()
+
+    def emit(self, op: Op, operands: Sequence[Any], attrs: Mapping[str, Any]) -> "Pattern":
+        lifted = tuple(x if isinstance(x, Pattern) else Uniform(x) for x in operands)
+        return Call(op, lifted, dict(attrs))
+
+    def match(self, node: Node) -> Match | None:
+        """The first way in which the pattern fits `node`, or `None`."""
+        for state in self.matches(node, _State()):
+            calls = (n for p, n in state.seen.items() if isinstance(p, Call))
+            return Match(node, state.nodes, state.attrs, frozenset(calls))
+        return None
+
+    @abstractmethod
+    def matches(self, node: Node, state: _State) -> Iterator[_State]:
+        """Every way in which the pattern fits `node`, given what is bound already."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Wildcard(Pattern):
+    """Any node (of this dtype, if stated; for which `where` says yes)."""
+
+    name: str
+    dtype: DType | None = None
+    where: Callable[[Node], bool] | None = None
+
+    def matches(self, node: Node, state: _State) -> Iterator[_State]:
+        bound = state.nodes.get(self.name)
+        if bound is not None:
+            if bound is node:
+                yield state
+        elif self._admits(node):
+            yield _State({**state.nodes, self.name: node}, state.attrs, state.seen)
+
+    def _admits(self, node: Node) -> bool:
+        if self.dtype is not None:
+            fits = isinstance(node.type, TensorType) and node.type.dtype is self.dtype
+            if not fits:
+                return False
+        return self.where is None or self.where(node)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Uniform(Pattern):
+    """A constant filled with one number, seen through ops that only move elements."""
+
+    value: Number
+
+    def matches(self, node: Node, state: _State) -> Iterator[_State]:
+        found = uniform_value(node)
+        if found is not None and _same_number(found, self.value):
+            yield state
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """Stands for an attribute's value in a pattern: binds it (if `where` says yes)."""
+
+    name: str
+    where: Callable[[Any], bool] | None = None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Call(Pattern):
+    """An op on patterns. Attributes that are not stated are free."""
+
+    op: Op
+    operands: tuple[Pattern, ...]
+    attrs: dict[str, Any] = field(default_factory=dict)
+
+    def matches(self, node: Node, state: _State) -> Iterator[_State]:
+        if self in state.seen:
+            if state.seen[self] is node:
+                yield state
+            return
+        if node.op is not self.op or len(node.operands) != len(self.operands):
+            return
+        attrs = self._attrs(node, state.attrs)
+        if attrs is None:
+            return
+        begun = _State(state.nodes, attrs, {**state.seen, self: node})
+        for operands in self._orders(node):
+            yield from _all(self.operands, operands, begun)
+
+    def _orders(self, node: Node) -> Iterator[tuple[Node, ...]]:
+        yield node.operands
+        if self.op.commutative and node.operands[0] is not node.operands[1]:
+            first, second, *rest = node.operands
+            yield (second, first, *rest)
+
+    def _attrs(self, node: Node, bound: dict[str, Any]) -> dict[str, Any] | None:
+        types = [x.type for x in node.operands]
+        for name, wanted in self.attrs.items():
+            value = node.attrs[name]
+            if isinstance(wanted, Variable):
+                if wanted.name in bound and bound[wanted.name] != value:
+                    return None
+                if wanted.where is not None and not wanted.where(value):
+                    return None
+                bound = {**bound, wanted.name: value}
+            elif wanted != value and not _equal(self.op, name, wanted, value, types):
+                return None
+        return bound
+
+
+def _equal(op: Op, name: str, wanted: Any, value: Any, types: Sequence[Any]) -> bool:
+    """Whether a pattern's attribute, normalised for these operands (axis −1 …), is the node's."""
+    try:
+        return bool(op.attrs[name].normalize(wanted, types) == value)
+    except (TypeError, ValueError):
+        return False
+
+
+def _all(
+    patterns: tuple[Pattern, ...], nodes: tuple[Node, ...], state: _State
+) -> Iterator[_State]:
+    if not patterns:
+        yield state
+        return
+    for next_state in patterns[0].matches(nodes[0], state):
+        yield from _all(patterns[1:], nodes[1:], next_state)
+
+
+def uniform_value(node: Node) -> np.generic | None:
+    """The number that fills a constant, seen through ops that only move elements; else `None`."""
+    while node.op.rearranges:
+        node = node.operands[0]
+    return node.attrs["value"].uniform if node.op is CONSTANT else None
+
+
+def _same_number(found: np.generic, wanted: Number) -> bool:
+    """Equal in the dtype of `found`, zeros told apart by sign; a NaN is any NaN."""
+    same = np.asarray(found)
+    with np.errstate(all="ignore"):
+        try:
+            target = np.asarray(wanted).astype(same.dtype)
+        except (TypeError, ValueError, OverflowError):
+            return False
+    if same != same:
+        return bool(target != target)
+    return bool(same == target) and bool(np.signbit(same) == np.signbit(target))
