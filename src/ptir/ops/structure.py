@@ -42,7 +42,8 @@ def _run_body(*values: Any, body: Program, **ignored: Any) -> Any:
 def inline(node: Node) -> Node:
     """The meaning of a `composite` or `call` node written out: its body on its operands."""
     results = node.attrs["body"].inline(node.operands)
-    return results[0] if len(results) == 1 else tuple_(*results)
+    one: Node = results[0] if len(results) == 1 else tuple_(*results)
+    return one
 
 
 composite = Op(
