@@ -1,5 +1,6 @@
 """The exact PTIR cast and the dtype that narrow elements compute in. Knows no op, no shape rule."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,32 @@ def wrap(array: Array, to: DTypeLike) -> Array:
     if want.bits == 4:  # through 8 bits, whose low nibble is the value
         array = array.astype(np.int8 if want.kind == "int" else np.uint8)
     return np.asarray(array.astype(want.numpy))
+
+
+def store(array: Array, to: DTypeLike) -> Array:
+    """A computed result in dtype `to`: integers wrap around, floats are rounded once."""
+    return wrap(array, to) if dtype(to).is_integer else convert(array, to)
+
+
+def elementwise(meaning: Callable[..., Any]) -> Callable[..., Array]:
+    """The reference of an op that keeps its operands' dtype, from its meaning as it computes."""
+
+    def reference(*arrays: Array) -> Array:
+        with np.errstate(all="ignore"):
+            return store(np.asarray(meaning(*map(compute, arrays))), arrays[0].dtype)
+
+    return reference
+
+
+def rounded(meaning: Callable[..., Any]) -> Callable[..., Array]:
+    """As `elementwise` for floats, through f64: narrower results are within half an ULP."""
+
+    def reference(*arrays: Array) -> Array:
+        with np.errstate(all="ignore"):
+            wide = (compute(x).astype(np.float64) for x in arrays)
+            return convert(np.asarray(meaning(*wide)), arrays[0].dtype)
+
+    return reference
 
 
 def convert(array: Array, to: DTypeLike) -> Array:
