@@ -9,6 +9,7 @@ from .identity import (
     new_namespace,
     param_key,
 )
+from .resolver import ParamResolver
 from .source import DictSource, ParamSource, ParamSpec
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "DictSource",
     "ModelNamespaceId",
     "ParamKey",
+    "ParamResolver",
     "ParamSource",
     "ParamSpec",
     "base_param_id",

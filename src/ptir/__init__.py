@@ -1,0 +1,22 @@
+"""Portable tensor programs and model runtimes."""
+
+from . import functional as functional
+from . import ops as ops
+from .compiled import Compiled as Compiled
+from .compiled import compile as compile
+from .engine import dump as dump
+from .ir import Dim as Dim
+from .ir import Program as Program
+from .ir import PtirError as PtirError
+from .ir import SpecError as SpecError
+from .tensor import Tensor as Tensor
+from .tensor import arange as arange
+from .tensor import concat as concat
+from .tensor import full as full
+from .tensor import ones as ones
+from .tensor import realize as realize
+from .tensor import stack as stack
+from .tensor import tensor as tensor
+from .tensor import where as where
+from .tensor import zeros as zeros
+from .trace import trace as trace

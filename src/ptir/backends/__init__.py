@@ -1,0 +1,43 @@
+"""Backends are found by file name: `find("reference")` imports `ptir.backends.reference`.
+
+Third parties add theirs through the entry-point group `ptir.backends`.
+"""
+
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from pkgutil import iter_modules
+
+from ptir.ir import PtirError, nearest
+
+from .base import Backend as Backend
+from .base import Executable as Executable
+from .base import Handle as Handle
+
+
+class BackendError(PtirError):
+    """A backend that does not exist, or cannot do what was asked."""
+
+
+@cache
+def find(name: str) -> Backend:
+    """The one instance of the backend of this name; a `BackendError` names the nearest spelling."""
+    if name in _built_in():
+        made = import_module(f"{__name__}.{name}").Backend()
+    elif name in (foreign := entry_points(group="ptir.backends")).names:
+        made = foreign[name].load()()
+    else:
+        raise BackendError(f"no backend {name!r}{nearest(name, names())}")
+    if not isinstance(made, Backend):
+        raise BackendError(
+            f"backend {name!r}: {type(made).__name__} is not a ptir.backends.Backend"
+        )
+    return made
+
+
+def names() -> list[str]:
+    return sorted({*_built_in(), *entry_points(group="ptir.backends").names})
+
+
+def _built_in() -> set[str]:
+    return {m.name for m in iter_modules(__path__)} - {"base"}

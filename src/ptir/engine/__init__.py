@@ -1,0 +1,18 @@
+"""From a program to an answer: passes, plan cache, execution, dumps. Knows no tensor and no
+model.
+"""
+
+from .cache import Plan as Plan
+from .cache import PlanKey as PlanKey
+from .cache import Stats as Stats
+from .dump import dump as dump
+from .run import PLANS as PLANS
+from .run import backend_of as backend_of
+from .run import execute as execute
+from .run import plan_of as plan_of
+from .run import run as run
+from .source import Argument as Argument
+from .source import Computed as Computed
+from .source import Data as Data
+from .source import Held as Held
+from .source import Parameter as Parameter

@@ -1,0 +1,32 @@
+"""Expand what a backend does not claim: composites and calls into bodies, ops into
+decompositions.
+"""
+
+from collections.abc import Callable
+
+from ptir import ops
+from ptir.ir import PARAM, Node, Program, Rule, SpecError, rewrite
+
+
+def legalizer(claims: Callable[[Node], bool], backend: str) -> Callable[[Program], Program]:
+    """The pass that makes `claims` say yes to every node; a `SpecError` where that cannot be."""
+
+    def expand(node: Node) -> Node | None:
+        if node.op is PARAM or claims(node):
+            return None
+        if node.op is ops.composite or node.op is ops.call:
+            return ops.inline(node)
+        if node.op.decompose is not None:
+            expanded: Node = node.op.decompose(*node.operands, **node.attrs)
+            return expanded
+        raise SpecError(
+            "unclaimed",
+            node.op.name,
+            f"backend {backend!r} does not claim it and it has no decomposition; "
+            f"extend ptir/backends/{backend} or run it with backend='reference'",
+        )
+
+    def legalize(program: Program) -> Program:
+        return rewrite(program, (Rule("expand", expand),))
+
+    return legalize

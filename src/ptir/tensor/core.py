@@ -1,0 +1,495 @@
+"""The lazy tensor: a handle on a node. Operators are ops, with casts and broadcasts made explicit.
+
+Compositions (softmax, attention, …) live in `ptir.functional`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ptir import config, engine, ops
+from ptir.backends import Backend
+from ptir.engine import Argument, Computed, Data, Held
+from ptir.ir import (
+    CONSTANT,
+    LEAF,
+    DType,
+    DTypeLike,
+    Node,
+    Op,
+    Size,
+    SpecError,
+    TensorType,
+    TupleType,
+    Value,
+    constant,
+    dtype,
+    leaf,
+)
+from ptir.ir.type import Shape
+
+from . import index
+from .promote import common_dtype, common_shape
+
+Number = bool | int | float | complex
+Operand = Any  # a Tensor, a Python number or a NumPy array
+Axes = int | Sequence[int] | None
+
+
+class Tensor(Value):
+    """An n-dimensional value that is computed when it is asked for.
+
+    Operators follow NumPy (right-aligned broadcasting, Python numbers take the tensor's dtype);
+    reading it (`numpy()`, `item()`, `float(…)`) runs everything that it still depends on as one
+    program.
+    """
+
+    __slots__ = ("backend", "node")
+    __array_ufunc__ = None  # an array on the left leaves the operator to the tensor
+    __hash__ = object.__hash__
+
+    def __init__(self, node: Node, backend: str | None = None) -> None:
+        self.node = node
+        self.backend = backend  # the backend that computes it; `None`: whichever is the default
+
+    # --- what it is ---
+
+    @property
+    def type(self) -> TensorType:
+        if isinstance(self.node.type, TupleType):
+            raise SpecError("type", self.node.op.name, "gives several values; unpack it")
+        return self.node.type
+
+    @property
+    def shape(self) -> Shape:
+        return self.type.shape
+
+    @property
+    def dtype(self) -> DType:
+        return self.type.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self.type.rank
+
+    @property
+    def size(self) -> Size:
+        return self.type.size
+
+    def __repr__(self) -> str:
+        state = "data" if self.node.op is LEAF else self.node.op.name
+        where = f" on {self.backend}" if self.backend else ""
+        return f"<Tensor {self.node.type}: {state}{where}>"
+
+    # --- building the graph ---
+
+    def emit(self, op: Op, operands: Sequence[Any], attrs: Mapping[str, Any]) -> "Tensor":
+        """`op` on tensors; Python numbers become constants like the first tensor."""
+        tensors = [x for x in operands if isinstance(x, Tensor)]
+        nodes = tuple(_node(x, tensors[0]) for x in operands)
+        made = Tensor(op(*nodes, **attrs), common_backend(op.name, tensors))
+        if config.current().eager and all(map(_is_known, nodes)):
+            made = made.realize()
+        return made
+
+    def unpack(self) -> "tuple[Tensor, ...]":
+        """The several values of an op that gives a tuple."""
+        if not isinstance(self.node.type, TupleType):
+            return (self,)
+        return tuple(ops.item(self, index=i) for i in range(len(self.node.type.items)))
+
+    # --- reading ---
+
+    def realize(self) -> "Tensor":
+        """Compute the value and let go of the graph behind it. Returns itself."""
+        realize(self)
+        return self
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """The value as a NumPy array (read-only where it shares memory with a backend)."""
+        if not _is_data(self.node):
+            realize(self)
+        array = np.asarray(self.node.attrs["source"].load()).view()
+        array.flags.writeable = False
+        return array
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        return np.array(self.numpy(), dtype, copy=copy)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """A DLPack capsule; `BufferError` for dtypes that DLPack consumers cannot take (bf16, f8
+        …).
+        """
+        if self.dtype.numpy.kind == "V" or self.dtype.numpy.isbuiltin != 1:
+            raise BufferError(f"DLPack has no NumPy form of {self.dtype}; cast it first")
+        return np.array(self.numpy()).__dlpack__(**options)  # a copy: consumers may write
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)  # kDLCPU
+
+    def item(self) -> Any:
+        """The value of a tensor of one element as a Python number."""
+        return self.numpy().item()
+
+    def tolist(self) -> Any:
+        return self.numpy().tolist()
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __len__(self) -> int:
+        if not self.ndim:
+            raise TypeError("a tensor of rank 0 has no length")
+        return self.type.static_shape[0]
+
+    def __iter__(self) -> "Iterator[Tensor]":
+        return (self[i] for i in range(len(self)))
+
+    def to(self, backend: str) -> "Tensor":
+        """The same value, computed by another backend from here on."""
+        if self.backend in (None, backend):
+            return Tensor(self.node, backend)
+        return Tensor(leaf(Data(self.numpy())), backend)
+
+    # --- arithmetic ---
+
+    def __add__(self, other: Operand) -> "Tensor":
+        return binary(ops.add, self, other)
+
+    def __radd__(self, other: Operand) -> "Tensor":
+        return binary(ops.add, other, self)
+
+    def __sub__(self, other: Operand) -> "Tensor":
+        return binary(ops.sub, self, other)
+
+    def __rsub__(self, other: Operand) -> "Tensor":
+        return binary(ops.sub, other, self)
+
+    def __mul__(self, other: Operand) -> "Tensor":
+        return binary(ops.mul, self, other)
+
+    def __rmul__(self, other: Operand) -> "Tensor":
+        return binary(ops.mul, other, self)
+
+    def __truediv__(self, other: Operand) -> "Tensor":
+        return _divide(self, other)
+
+    def __rtruediv__(self, other: Operand) -> "Tensor":
+        return _divide(other, self)
+
+    def __floordiv__(self, other: Operand) -> "Tensor":
+        return _floor_divide(self, other)
+
+    def __rfloordiv__(self, other: Operand) -> "Tensor":
+        return _floor_divide(other, self)
+
+    def __mod__(self, other: Operand) -> "Tensor":
+        return _modulo(self, other)
+
+    def __rmod__(self, other: Operand) -> "Tensor":
+        return _modulo(other, self)
+
+    def __pow__(self, other: Operand) -> "Tensor":
+        return binary(ops.pow_, self, other)
+
+    def __rpow__(self, other: Operand) -> "Tensor":
+        return binary(ops.pow_, other, self)
+
+    def __matmul__(self, other: "Tensor") -> "Tensor":
+        return matmul(self, other)
+
+    def __neg__(self) -> "Tensor":
+        return ops.neg(self)
+
+    def __abs__(self) -> "Tensor":
+        return ops.abs_(self)
+
+    def __invert__(self) -> "Tensor":
+        return ops.not_(self)
+
+    def __and__(self, other: Operand) -> "Tensor":
+        return binary(ops.and_, self, other)
+
+    def __or__(self, other: Operand) -> "Tensor":
+        return binary(ops.or_, self, other)
+
+    def __xor__(self, other: Operand) -> "Tensor":
+        return binary(ops.xor, self, other)
+
+    def __lt__(self, other: Operand) -> "Tensor":
+        return binary(ops.compare, self, other, op="lt")
+
+    def __le__(self, other: Operand) -> "Tensor":
+        return binary(ops.compare, self, other, op="le")
+
+    def __gt__(self, other: Operand) -> "Tensor":
+        return binary(ops.compare, self, other, op="gt")
+
+    def __ge__(self, other: Operand) -> "Tensor":
+        return binary(ops.compare, self, other, op="ge")
+
+    def __eq__(self, other: Operand) -> "Tensor":  # type: ignore[override]  # elementwise, as NumPy
+        return binary(ops.compare, self, other, op="eq")
+
+    def __ne__(self, other: Operand) -> "Tensor":  # type: ignore[override]  # elementwise, as NumPy
+        return binary(ops.compare, self, other, op="ne")
+
+    def maximum(self, other: Operand) -> "Tensor":
+        return binary(ops.maximum, self, other)
+
+    def minimum(self, other: Operand) -> "Tensor":
+        return binary(ops.minimum, self, other)
+
+    def clip(self, low: Operand, high: Operand) -> "Tensor":
+        return self.maximum(low).minimum(high)
+
+    # --- reductions ---
+
+    def sum(self, axis: Axes = None, keepdims: bool = False) -> "Tensor":
+        """Sum over axes (all, if not stated); integers and booleans sum in 64 bits."""
+        x = self.astype("si64") if self.dtype.kind == "bool" else self
+        out = {"int": "si64", "uint": "ui64"}.get(x.dtype.kind)
+        return x._reduce("sum", axis, keepdims, None if out is None else dtype(out))
+
+    def mean(self, axis: Axes = None, keepdims: bool = False) -> "Tensor":
+        """Arithmetic mean; integers give f32."""
+        x = self if self.dtype.kind in ("float", "complex") else self.astype("f32")
+        total = x._reduce("sum", axis, keepdims)
+        count: Size = 1
+        for i in self._axes(axis):
+            size = self.shape[i]
+            count = size * count if isinstance(count, int) else count * size
+        if isinstance(count, int):
+            return total / count
+        return total / as_tensor(1, x).broadcast_to(x.shape)._reduce("sum", axis, keepdims)
+
+    def prod(self, axis: Axes = None, keepdims: bool = False) -> "Tensor":
+        return self._reduce("prod", axis, keepdims)
+
+    def max(self, axis: Axes = None, keepdims: bool = False) -> "Tensor":
+        return self._reduce("max", axis, keepdims)
+
+    def min(self, axis: Axes = None, keepdims: bool = False) -> "Tensor":
+        return self._reduce("min", axis, keepdims)
+
+    def any(self, axis: Axes = None, keepdims: bool = False) -> "Tensor":
+        return self.astype("i1")._reduce("or", axis, keepdims)
+
+    def all(self, axis: Axes = None, keepdims: bool = False) -> "Tensor":
+        return self.astype("i1")._reduce("and", axis, keepdims)
+
+    def argmax(self, axis: int = -1, keepdims: bool = False) -> "Tensor":
+        """Index (si64) of the largest element; the smallest index among equals."""
+        return ops.argmax(self, axis=axis, keepdims=keepdims)
+
+    def argmin(self, axis: int = -1, keepdims: bool = False) -> "Tensor":
+        return ops.argmin(self, axis=axis, keepdims=keepdims)
+
+    def cumsum(self, axis: int) -> "Tensor":
+        return ops.cumulative(self, kind="sum", axis=axis)
+
+    def _reduce(
+        self, kind: str, axis: Axes, keepdims: bool, out_dtype: DType | None = None
+    ) -> "Tensor":
+        axes = self._axes(axis)
+        return ops.reduce(self, kind=kind, axes=axes, keepdims=keepdims, out_dtype=out_dtype)
+
+    def _axes(self, axis: Axes) -> tuple[int, ...]:
+        given = range(self.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
+        return tuple(a + self.ndim if a < 0 else a for a in given)
+
+    # --- shape and dtype ---
+
+    def astype(self, to: DTypeLike) -> "Tensor":
+        return self if self.dtype is dtype(to) else ops.cast(self, dtype=to)
+
+    def reshape(self, *shape: Size | Sequence[Size]) -> "Tensor":
+        """The same elements in row-major order under another shape; one size may be −1."""
+        return ops.reshape(self, shape=_sizes(shape))
+
+    def transpose(self, *perm: int | Sequence[int]) -> "Tensor":
+        """Axes in another order; without an order, reversed."""
+        order = _sizes(perm) or tuple(reversed(range(self.ndim)))
+        return ops.transpose(self, perm=order)
+
+    @property
+    def T(self) -> "Tensor":  # noqa: N802 - the name that NumPy gives it
+        return self.transpose()
+
+    def swapaxes(self, a: int, b: int) -> "Tensor":
+        order = list(range(self.ndim))
+        order[a], order[b] = order[b], order[a]
+        return self.transpose(order)
+
+    def broadcast_to(self, *shape: Size | Sequence[Size]) -> "Tensor":
+        sizes = _sizes(shape)
+        return self if sizes == self.shape else ops.broadcast_to(self, shape=sizes)
+
+    def expand_dims(self, axis: int) -> "Tensor":
+        place = axis + self.ndim + 1 if axis < 0 else axis
+        return self.reshape(*self.shape[:place], 1, *self.shape[place:])
+
+    def squeeze(self, axis: int) -> "Tensor":
+        place = self._axes(axis)[0]
+        if self.shape[place] != 1:
+            raise SpecError("shape", "squeeze", f"axis {axis} of {self.type} is not of size 1")
+        return self.reshape(*self.shape[:place], *self.shape[place + 1 :])
+
+    def __getitem__(self, key: Any) -> "Tensor":
+        return index.select(self, key)
+
+
+# --- what tensors share ---
+
+
+def realize(*tensors: Tensor) -> None:
+    """Compute several tensors together, in one program for each backend."""
+    waiting = [t for t in tensors if not _is_data(t.node)]
+    for name in dict.fromkeys(t.backend for t in waiting):
+        group = [t for t in waiting if t.backend == name]
+        backend = engine.backend_of(name)
+        handles = engine.run([t.node for t in group], backend)
+        for tensor, handle in zip(group, handles, strict=True):
+            tensor.node = leaf(Computed(tensor.type, backend, handle))
+
+
+def tensor_of(type: TensorType, backend: Backend, handle: Any) -> Tensor:
+    """A tensor on a value that a backend computed."""
+    return Tensor(leaf(Computed(type, backend, handle)), backend.name)
+
+
+def as_tensor(x: Operand, like: Tensor | None = None) -> Tensor:
+    """`x` as a tensor. Python numbers take the dtype of `like` where they fit it, else f32 or
+    si64.
+    """
+    if isinstance(x, Tensor):
+        return x
+    if isinstance(x, (bool, int, float, complex)):
+        return Tensor(constant(x, _weak_dtype(x, like)))
+    return Tensor(leaf(Data(_own(np.asarray(x)))))
+
+
+def _weak_dtype(x: Number, like: Tensor | None) -> DType:
+    own = {bool: "i1", int: "si64", float: "f32", complex: "c64"}[type(x)]
+    if like is None:
+        return dtype(own)
+    rank = {"bool": 0, "int": 1, "uint": 1, "float": 2, "complex": 3}
+    fits = rank[like.dtype.kind] >= rank[dtype(own).kind]
+    return like.dtype if fits else dtype(own)
+
+
+def _own(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """A copy, unless nobody can write to the array: a lazy graph reads it later."""
+    return array if not array.flags.writeable else array.copy()
+
+
+def binary(op: Op, a: Operand, b: Operand, /, **attrs: Any) -> Tensor:
+    """A two-operand op after casting to the common dtype and broadcasting to the common shape."""
+    x, y = _pair(op.name, a, b)
+    return op(x, y, **attrs)
+
+
+def _pair(op: str, a: Operand, b: Operand) -> tuple[Tensor, Tensor]:
+    like = a if isinstance(a, Tensor) else b
+    x, y = as_tensor(a, like), as_tensor(b, like)
+    to = common_dtype(op, x.dtype, y.dtype)
+    shape = common_shape(op, x.shape, y.shape)
+    return x.astype(to).broadcast_to(shape), y.astype(to).broadcast_to(shape)
+
+
+def _divide(a: Operand, b: Operand) -> Tensor:
+    x, y = _pair("div", a, b)
+    if x.dtype.kind not in ("float", "complex"):
+        x, y = x.astype("f32"), y.astype("f32")
+    return ops.div(x, y)
+
+
+def _modulo(a: Operand, b: Operand) -> Tensor:
+    """The remainder with the sign of the divisor, as Python's."""
+    x, y = _pair("rem", a, b)
+    rest: Tensor = ops.rem(x, y)
+    wrong = (rest != 0) & ((rest < 0) ^ (y < 0))
+    return ops.select(wrong, rest + y, rest)
+
+
+def _floor_divide(a: Operand, b: Operand) -> Tensor:
+    x, y = _pair("div", a, b)
+    if x.dtype.is_float:
+        return ops.floor(ops.div(x, y))
+    return ops.div(x - _modulo(x, y), y)
+
+
+def matmul(a: Tensor, b: Tensor) -> Tensor:
+    """`a @ b`: batch axes broadcast, f32 accumulation for narrow floats, the dtype of `a` and `b`.
+
+    Shapes [..., M, K] and [..., K, N] give [..., M, N]; a vector is a matrix of one row (left) or
+    one column (right) that is dropped again.
+    """
+    to = common_dtype("matmul", a.dtype, b.dtype)
+    x = a.astype(to) if a.ndim > 1 else a.astype(to).expand_dims(0)
+    y = b.astype(to) if b.ndim > 1 else b.astype(to).expand_dims(1)
+    if 0 in (a.ndim, b.ndim) or x.shape[-1] != y.shape[-2]:
+        raise SpecError(
+            "shape", "matmul", f"{a.type} @ {b.type}: the last axis of a must equal axis −2 of b"
+        )
+    product = _batched(x, y)
+    if a.ndim == 1:
+        product = product.squeeze(-2)
+    return product if b.ndim > 1 else product.squeeze(-1)
+
+
+def _batched(x: Tensor, y: Tensor) -> Tensor:
+    if y.ndim == 2:  # the common case needs no batch axes: rows of x stay where they are
+        return ops.dot_general(x, y, contract_lhs=(x.ndim - 1,), contract_rhs=(0,))
+    batch = common_shape("matmul", x.shape[:-2], y.shape[:-2])
+    x, y = (t.broadcast_to(*batch, *t.shape[-2:]) for t in (x, y))
+    axes = tuple(range(len(batch)))
+    return ops.dot_general(
+        x,
+        y,
+        batch_lhs=axes,
+        batch_rhs=axes,
+        contract_lhs=(len(axes) + 1,),
+        contract_rhs=(len(axes),),
+    )
+
+
+def common_backend(op: str, tensors: Sequence[Tensor]) -> str | None:
+    """The one backend that the tensors are bound to, if any; two are an error."""
+    found = dict.fromkeys(t.backend for t in tensors if t.backend is not None)
+    if len(found) > 1:
+        names = " and ".join(found)
+        raise SpecError("backend", op, f"operands are on {names}; move one with .to(…)")
+    return next(iter(found), None)
+
+
+def _node(x: Any, like: Tensor) -> Node:
+    if isinstance(x, Tensor):
+        return x.node
+    if isinstance(x, Node):
+        return x
+    return as_tensor(x, like).broadcast_to(like.shape).node
+
+
+def _sizes(given: Sequence[Any]) -> tuple[Any, ...]:
+    one = given[0] if len(given) == 1 else None
+    return tuple(one if isinstance(one, (tuple, list)) else given)
+
+
+def _is_data(node: Node) -> bool:
+    return node.op is LEAF
+
+
+def _is_known(node: Node) -> bool:
+    if node.op is LEAF:
+        return isinstance(node.attrs["source"], Held) and not isinstance(
+            node.attrs["source"], Argument
+        )
+    return node.op is CONSTANT

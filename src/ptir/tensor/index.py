@@ -1,0 +1,102 @@
+"""NumPy-like indexing written with ops: integers, slices, `None`, `...`, and one integer tensor."""
+
+from typing import TYPE_CHECKING, Any
+
+from ptir import ops
+from ptir.ir import Dim, Size, SpecError
+
+if TYPE_CHECKING:
+    from .core import Tensor
+
+
+def select(x: "Tensor", key: Any) -> "Tensor":
+    """`x[key]`. Slices may have any step; an integer tensor selects along its axis (`take`)."""
+    keys = _complete(x, key if isinstance(key, tuple) else (key,))
+    arrays = [k for k in keys if not isinstance(k, (int, slice, type(None)))]
+    if len(arrays) > 1:
+        raise SpecError("index", "getitem", "one integer tensor at most; use ops.gather_nd")
+    x = _slice(x, [k for k in keys if k is not None])
+    if arrays:
+        axis = [k for k in keys if k is not None].index(arrays[0])
+        x = _take(x, arrays[0], axis)
+        spread = arrays[0].ndim
+        keys = [k for old in keys for k in ([slice(None)] * spread if old is arrays[0] else [old])]
+    return _reshape(x, keys)
+
+
+def _complete(x: "Tensor", keys: tuple[Any, ...]) -> list[Any]:
+    """One key for each axis of `x` (and the `None`s between): `...` written out."""
+    used = sum(k is not None and k is not Ellipsis for k in keys)
+    if used > x.ndim:
+        raise SpecError("index", "getitem", f"{used} indices for {x.type}")
+    dots = [i for i, k in enumerate(keys) if k is Ellipsis]
+    if len(dots) > 1:
+        raise SpecError("index", "getitem", "'...' may stand once")
+    at = dots[0] if dots else len(keys)
+    rest = [slice(None)] * (x.ndim - used)
+    return [*keys[:at], *rest, *keys[at + 1 :]]
+
+
+def _slice(x: "Tensor", keys: list[Any]) -> "Tensor":
+    """Integers become slices of one; negative steps a slice and a reversal."""
+    starts, limits, strides, backwards = [], [], [], []
+    for axis, (key, size) in enumerate(zip(keys, x.shape, strict=True)):
+        start, limit, stride = _bounds(key, size)
+        starts.append(start)
+        limits.append(limit)
+        strides.append(abs(stride))
+        if stride < 0:
+            backwards.append(axis)
+    whole = all(s == 0 for s in starts) and tuple(limits) == x.shape and set(strides) <= {1}
+    if not whole:
+        x = ops.slice_(x, starts=starts, limits=limits, strides=strides)
+    return ops.reverse(x, axes=backwards) if backwards else x
+
+
+def _bounds(key: Any, size: Size) -> tuple[Size, Size, int]:
+    if isinstance(key, int):
+        start = _from_end(key, size)
+        if isinstance(size, int) and isinstance(start, int) and not 0 <= start < size:
+            raise SpecError("index", "getitem", f"index {key} is out of range for size {size}")
+        return start, start + 1, 1
+    if not isinstance(key, slice):
+        return 0, size, 1
+    if isinstance(size, int) and not any(isinstance(e, Dim) for e in (key.start, key.stop)):
+        return _static_bounds(key, size)
+    if key.step not in (None, 1):
+        raise SpecError("dim", "getitem", f"a step over the symbolic size {size}")
+    start = 0 if key.start is None else _from_end(key.start, size)
+    return start, size if key.stop is None else _from_end(key.stop, size), 1
+
+
+def _static_bounds(key: slice, size: int) -> tuple[int, int, int]:
+    start, stop, step = key.indices(size)
+    count = len(range(start, stop, step))
+    if step > 0:
+        return start, max(stop, start) if count else start, step
+    last = start + (count - 1) * step  # the smallest index that is taken
+    return (last, start + 1, step) if count else (0, 0, step)
+
+
+def _from_end(index: Size, size: Size) -> Size:
+    return index + size if isinstance(index, int) and index < 0 else index
+
+
+def _take(x: "Tensor", indices: Any, axis: int) -> "Tensor":
+    if not indices.dtype.is_integer:
+        raise SpecError("index", "getitem", f"a tensor index is {indices.type}, wanted integers")
+    return ops.take(x, indices, axis=axis)
+
+
+def _reshape(x: "Tensor", keys: list[Any]) -> "Tensor":
+    """Drop the axes that integers indexed and put in those that `None` asks for."""
+    sizes = iter(x.shape)
+    shape: list[Size] = []
+    for key in keys:
+        if key is None:
+            shape.append(1)
+        elif isinstance(key, int):
+            next(sizes)
+        else:
+            shape.append(next(sizes))
+    return x if tuple(shape) == x.shape else x.reshape(shape)
