@@ -1,4 +1,6 @@
-"""What a program is and how to change it. Knows no op beyond inputs and constants, no backend, no tensor."""
+"""What a program is and how to change it. Knows no op beyond inputs and constants, no backend, no
+tensor.
+"""
 
 from . import attr as attr
 from .attr import Attr as Attr
@@ -30,23 +32,24 @@ from .node import transform as transform
 from .op import OPS as OPS
 from .op import Op as Op
 from .op import Value as Value
-from .program import VERSION as VERSION
-from .program import Input as Input
-from .program import Program as Program
-from .program import region as region
-from .type import TensorType as TensorType
-from .type import TupleType as TupleType
-from .type import Type as Type
-from .type import bind as bind
-from .type import tensor_type as tensor_type
-from .type import type_of as type_of
 from .pattern import Call as Call
 from .pattern import Match as Match
 from .pattern import Pattern as Pattern
 from .pattern import Variable as Variable
 from .pattern import Wildcard as Wildcard
 from .pattern import uniform_value as uniform_value
+from .program import VERSION as VERSION
+from .program import Input as Input
+from .program import Program as Program
+from .program import region as region
 from .rewrite import Rewriting as Rewriting
 from .rewrite import Rule as Rule
 from .rewrite import rewrite as rewrite
 from .rewrite import rule as rule
+from .text import print_program as print_program
+from .type import TensorType as TensorType
+from .type import TupleType as TupleType
+from .type import Type as Type
+from .type import bind as bind
+from .type import tensor_type as tensor_type
+from .type import type_of as type_of

@@ -1,4 +1,6 @@
-"""Attributes: an op's static operands. What kinds there are, how each is normalised and compared."""
+"""Attributes: an op's static operands. What kinds there are, how each is normalised and
+compared.
+"""
 
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +20,9 @@ DERIVED: Any = object()
 
 
 class Attrs(Mapping[str, Any], Symbolic):
-    """An immutable, hashable mapping. Equality is exact: `1`, `True` and `1.0` all differ, as do zeros."""
+    """An immutable, hashable mapping. Equality is exact: `1`, `True` and `1.0` all differ, as do
+    zeros.
+    """
 
     __slots__ = ("_hash", "_items", "_key")
 
@@ -237,7 +241,9 @@ def element(default: Any = REQUIRED) -> Attr:
 
 
 def scalar(default: Any = REQUIRED, *, of: int = 0) -> Attr:
-    """A rank-0 `Literal` in the dtype of operand `of`; Python numbers are converted exactly or refused."""
+    """A rank-0 `Literal` in the dtype of operand `of`; Python numbers are converted exactly or
+    refused.
+    """
 
     def normalize(value: Any, types: Sequence[Type]) -> Literal:
         want = _tensor(types, of).dtype

@@ -4,6 +4,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Union
 
 from .error import SpecError
@@ -87,7 +88,7 @@ class Dim(Symbolic):
         return total
 
     def bounds(
-        self, known: "Mapping[str, tuple[int, int | None]]" = {}
+        self, known: "Mapping[str, tuple[int, int | None]]" = MappingProxyType({})
     ) -> tuple[int | None, int | None]:
         """Smallest and largest value (`None`: unbounded), given inclusive bounds of symbols.
 

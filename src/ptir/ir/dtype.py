@@ -15,8 +15,8 @@ Kind = Literal["bool", "int", "uint", "float", "complex"]
 class DType:
     """One element type. Values are singletons: compare with `is` or `==`.
 
-    `bits` is the storage width in a packed buffer; `numpy` is the NumPy dtype that holds one element
-    (4-bit elements take a whole byte there, `i1` is `bool`).
+    `bits` is the storage width in a packed buffer; `numpy` is the NumPy dtype that holds one
+    element (4-bit elements take a whole byte there, `i1` is `bool`).
     """
 
     name: str

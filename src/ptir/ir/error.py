@@ -11,8 +11,8 @@ class PtirError(Exception):
 class SpecError(PtirError, ValueError):
     """A program or a call that breaks the PTIR contract.
 
-    `code` is stable across versions (`shape`, `dtype`, `attribute`, …); `op` names the op or functional
-    that refused; the message says what came, what was wanted, and the way out.
+    `code` is stable across versions (`shape`, `dtype`, `attribute`, …); `op` names the op or
+    functional that refused; the message says what came, what was wanted, and the way out.
     """
 
     def __init__(self, code: str, op: str, message: str) -> None:
@@ -26,7 +26,9 @@ class SpecError(PtirError, ValueError):
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The tail of an error message: the nearest known spelling, or all of them when none is near."""
+    """The tail of an error message: the nearest known spelling, or all of them when none is
+    near.
+    """
     known = sorted(known)
     close = get_close_matches(word, known, n=1)
     if close:

@@ -1,4 +1,6 @@
-"""The graph: immutable, interned nodes. Equal nodes are one object, so common subexpressions cost nothing."""
+"""The graph: immutable, interned nodes. Equal nodes are one object, so common subexpressions cost
+nothing.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
@@ -12,7 +14,7 @@ from .attr import Attrs
 from .error import SpecError
 from .literal import Literal
 from .op import BUILD, Op, Value
-from .type import TensorType, Type
+from .type import Type
 
 
 class Role(StrEnum):
@@ -26,7 +28,7 @@ class Role(StrEnum):
 class Source(ABC):
     """Data that a lazy graph stands on: known by identity, loaded only when a program runs."""
 
-    type: TensorType
+    type: Type
     role: Role = Role.ARGUMENT
     name: str | None = None
 
@@ -113,7 +115,7 @@ CONSTANT = Op(
     infer=lambda *, value: value.type,
     attrs={"value": attr.literal()},
     reference=lambda *, value: value.array,
-    doc="A value known when the program is written; compared by bytes. Weights are never constants.",
+    doc="A value known when the program is written, compared by bytes. Never a weight.",
 )
 
 
@@ -147,7 +149,9 @@ def postorder(*roots: Node, skip: Container[Node] = ()) -> Iterator[Node]:
 
 
 def transform(roots: Sequence[Node], change: Callable[[Node], Node | None]) -> tuple[Node, ...]:
-    """Rebuild a graph bottom-up: `change` names a node's replacement, or `None` to rebuild it as it is."""
+    """Rebuild a graph bottom-up: `change` names a node's replacement, or `None` to rebuild it as it
+    is.
+    """
     done: dict[Node, Node] = {}
     for node in postorder(*roots):
         new = change(node)

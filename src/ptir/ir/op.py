@@ -1,9 +1,11 @@
-"""An op is its whole meaning in one value: attributes, type rule, NumPy reference, decomposition."""
+"""An op is its whole meaning in one value: attributes, type rule, NumPy reference,
+decomposition.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter, signature
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from .attr import Attr, Attrs, canonical
 from .error import SpecError
@@ -15,7 +17,9 @@ V = TypeVar("V", bound="Value")
 
 
 class Value(ABC):
-    """What an op can be called on: a node, a tensor or a pattern. The operand decides what is built."""
+    """What an op can be called on: a node, a tensor or a pattern. The operand decides what is
+    built.
+    """
 
     __slots__ = ()
 
@@ -27,14 +31,16 @@ class Value(ABC):
 class Op:
     """One op of PTIR.
 
-    `infer(*types, **attrs) -> Type` is the type rule; it raises `SpecError`. `reference(*arrays, **attrs)`
-    is the NumPy meaning, with a tuple for several results. `decompose(*nodes, **attrs) -> Node` writes
-    the op with simpler ones. `commutative`: the first two operands may change places.
-    `rearranges`: every result element is an element of operand 0, so a uniform operand stays uniform.
+    `infer(*types, **attrs) -> Type` is the type rule; it raises `SpecError`. `reference(*arrays,
+    **attrs)` is the NumPy meaning, with a tuple for several results. `decompose(*nodes, **attrs) ->
+    Node` writes the op with simpler ones. `commutative`: the first two operands may change places.
+    `rearranges`: every result element is an element of operand 0, so a uniform operand stays
+    uniform.
     """
 
     __slots__ = (
-        "arity", "attrs", "commutative", "decompose", "doc", "infer", "name", "rearranges", "reference",
+        "arity", "attrs", "commutative", "decompose", "doc", "infer", "name", "rearranges",
+        "reference",
     )  # fmt: skip
 
     def __init__(
@@ -62,8 +68,14 @@ class Op:
         self.arity = _arity(infer)
         OPS[name] = self
 
-    def __call__(self, *operands: Any, **attrs: Any) -> Any:
-        """Build a node, tensor or pattern, whichever the operands are (a node where there are none)."""
+    @overload
+    def __call__(self, first: V, /, *rest: Any, **attrs: Any) -> V: ...
+
+    @overload
+    def __call__(self, /, *operands: Any, **attrs: Any) -> Any: ...
+
+    def __call__(self, /, *operands: Any, **attrs: Any) -> Any:
+        """Build a node, tensor or pattern: what the operands are (a node where there are none)."""
         for operand in operands:
             if isinstance(operand, Value):
                 return operand.emit(self, operands, attrs)

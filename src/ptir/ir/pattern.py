@@ -18,7 +18,9 @@ Number = bool | int | float | complex
 
 @dataclass(frozen=True)
 class Match:
-    """What a pattern found: nodes by wildcard name, attributes by variable name, and its own nodes."""
+    """What a pattern found: nodes by wildcard name, attributes by variable name, and its own
+    nodes.
+    """
 
     root: Node
     nodes: Mapping[str, Node]
@@ -162,9 +164,7 @@ def _equal(op: Op, name: str, wanted: Any, value: Any, types: Sequence[Any]) -> 
         return False
 
 
-def _all(
-    patterns: tuple[Pattern, ...], nodes: tuple[Node, ...], state: _State
-) -> Iterator[_State]:
+def _all(patterns: tuple[Pattern, ...], nodes: tuple[Node, ...], state: _State) -> Iterator[_State]:
     if not patterns:
         yield state
         return

@@ -1,4 +1,6 @@
-"""Rewriting: named rules, and one driver that applies them bottom-up until none fires. Knows no rule."""
+"""Rewriting: named rules, and one driver that applies them bottom-up until none fires. Knows no
+rule.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -15,10 +17,10 @@ Replace = Callable[..., Node | None]
 
 @dataclass(frozen=True)
 class Rule:
-    """One named replacement: where it may fire (`ops`; none named: anywhere) and what it puts there.
+    """A named replacement: where it may fire (`ops`; none named: anywhere) and what it puts there.
 
-    `apply` gets a node whose operands are rewritten already and returns its replacement, of the same
-    type, or `None`.
+    `apply` gets a node whose operands are rewritten already and returns its replacement, of the
+    same type, or `None`.
     """
 
     name: str
@@ -29,8 +31,8 @@ class Rule:
 def rule(*where: Op | Pattern) -> Callable[[Replace], Rule]:
     """Make a function a rule.
 
-    `@rule(ops.cast, ops.reshape)`: the function gets each node of these ops. `@rule(pattern)`: it gets
-    what the pattern's wildcards and attribute variables found, by keyword.
+    `@rule(ops.cast, ops.reshape)`: the function gets each node of these ops. `@rule(pattern)`: it
+    gets what the pattern's wildcards and attribute variables found, by keyword.
     """
 
     def decorate(replace: Replace) -> Rule:
