@@ -9,9 +9,13 @@ import re
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from inspect import Parameter, signature
 from pathlib import Path
 
+import ptir.ops  # noqa: F401 - declares the ops
 from ptir import config
+from ptir.ir import LEAF, OPS, PARAM, Op
+from ptir.ir.attr import DERIVED, REQUIRED, Attr
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "ptir"
@@ -50,7 +54,52 @@ def tree() -> str:
     return "\n".join(["```", *(f"{name:{width}}{text}" for name, text in rows), "```", ""])
 
 
-PARTS: dict[str, Callable[[], str]] = {"tree": tree, "knobs": config.table}
+def operands(op: Op) -> str:
+    """The operands as the type rule names them: `[x]` may be left out, `x…` is any number."""
+
+    def spell(parameter: Parameter) -> str:
+        if parameter.kind is Parameter.VAR_POSITIONAL:
+            return f"{parameter.name}…"
+        return parameter.name if parameter.default is Parameter.empty else f"[{parameter.name}]"
+
+    attributes = (Parameter.KEYWORD_ONLY, Parameter.VAR_KEYWORD)
+    parameters = signature(op.infer).parameters.values()
+    return ", ".join(spell(p) for p in parameters if p.kind not in attributes)
+
+
+def attribute(name: str, kind: Attr) -> str:
+    if kind.default is REQUIRED or kind.default is None:  # None: its kind says that it is optional
+        return f"`{name}`: {kind.describe}"
+    default = "from the operands" if kind.default is DERIVED else f"`{kind.default}`"
+    return f"`{name}`: {kind.describe} = {default}"
+
+
+def row(op: Op) -> str:
+    name = f"*`{op.name}`*" if op.decompose else f"`{op.name}`"
+    attributes = "; ".join(attribute(*pair) for pair in op.attrs.items())
+    cells = (f"{name}({operands(op)})", attributes, op.doc)
+    return " | ".join(cell.replace("|", "\\|") for cell in cells)
+
+
+def families() -> dict[str, list[Op]]:
+    """The ops that a program may hold, by the module that states their type rule."""
+    found: dict[str, list[Op]] = {}
+    for op in OPS.values():
+        if op not in (PARAM, LEAF):  # printed as inputs, not as ops
+            found.setdefault(op.infer.__module__, []).append(op)
+    return dict(sorted(found.items()))
+
+
+def ops_table() -> str:
+    head = "| op | attributes | meaning |\n| --- | --- | --- |"
+    parts = [
+        "\n".join([f"\n### {module.rpartition('.')[2]}\n", head, *(f"| {row(op)} |" for op in ops)])
+        for module, ops in families().items()
+    ]
+    return "\n".join([*parts, "", ""])
+
+
+PARTS: dict[str, Callable[[], str]] = {"tree": tree, "knobs": config.table, "ops": ops_table}
 
 
 def renewed(page: Path) -> str:
