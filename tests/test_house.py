@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 import ptir
+from ptir.ir import OPS
+from tests.samples import by_op
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "ptir"
@@ -133,11 +135,29 @@ def test_no_file_is_named_for_nothing():
     assert [path.name for path in SOURCES if path.stem in vague] == []
 
 
-PUBLIC: list[str] = []
+# What `import ptir` promises. Adding a name here is a decision; removing one breaks someone.
+PUBLIC = [
+    "Compiled", "Dim", "Program", "PtirError", "SpecError", "Tensor", "arange", "compile", "concat",
+    "dump", "full", "functional", "ones", "ops", "realize", "stack", "tensor", "trace", "where",
+    "zeros",
+]  # fmt: skip
 
 
 def test_the_exported_names_are_these():
-    assert sorted(getattr(ptir, "__all__", [])) == PUBLIC
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    froms = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    exported = [alias.asname for node in froms for alias in node.names if alias.asname]
+    assert sorted(exported) == sorted(PUBLIC)
+    assert [name for name in PUBLIC if getattr(ptir, name, None) is None] == []
+
+
+# Leaves and parameters are a program's inputs; a custom call means what its backend says; a tuple
+# and its items are not arrays.
+WITHOUT_SAMPLES = {"leaf", "param", "custom_call", "tuple", "item"}
+
+
+def test_every_op_has_samples():
+    assert set(OPS) - WITHOUT_SAMPLES == set(by_op())
 
 
 # The brackets keep this file from naming what it forbids.
