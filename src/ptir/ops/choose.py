@@ -31,7 +31,8 @@ def _infer_compare(x: Type, y: Type, *, op: str) -> Type:
 
 
 def _compare(x: Array, y: Array, *, op: str) -> Array:
-    return np.asarray(_COMPARE[op](compute(x), compute(y)))
+    with np.errstate(invalid="ignore"):  # an ordered comparison with NaN is false, no fault
+        return np.asarray(_COMPARE[op](compute(x), compute(y)))
 
 
 compare = Op(

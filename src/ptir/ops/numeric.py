@@ -16,7 +16,10 @@ _WIDENED |= {"si4": "si8", "ui4": "ui8"}
 def compute(array: Array) -> Array:
     """`array` in the dtype it computes in: f8, bf16, f16 in f32, 4-bit in 8 bits, others as is."""
     name = dtype(array.dtype).name
-    return np.asarray(array.astype(dtype(_WIDENED[name]).numpy)) if name in _WIDENED else array
+    if name not in _WIDENED:
+        return array
+    with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
+        return np.asarray(array.astype(dtype(_WIDENED[name]).numpy))
 
 
 def wrap(array: Array, to: DTypeLike) -> Array:
