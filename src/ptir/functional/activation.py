@@ -19,8 +19,8 @@ def relu(x: Tensor) -> Tensor:
 
 @functional
 def gelu(x: Tensor, *, approximate: str = "none") -> Tensor:
-    """`x · Φ(x)`, x [...]: `0.5 x (1 + erf(x/√2))`, or with `approximate="tanh"` the form that GPT-2
-    was trained with, `0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³)))` (Hendrycks and Gimpel 2016).
+    """`x · Φ(x)`, x [...]: `0.5 x (1 + erf(x/√2))`, or with `approximate="tanh"` the form that
+    GPT-2 was trained with, `0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³)))` (Hendrycks and Gimpel 2016).
     """
     check.floating("gelu", x=x)
     if approximate not in ("none", "tanh"):

@@ -27,8 +27,8 @@ def attention(
     """`softmax(cap(q kᵀ · scale) + mask) v`, each query head reading the key head of its group.
 
     q [B, Hq, T, D]; k [B, Hkv, S, D]; v [B, Hkv, S, Dv] with Hq a multiple of Hkv; result
-    [B, Hq, T, Dv]. Query t of sequence b stands at position `past[b] + t` (past [B], 0 if not given)
-    and sees key j if all of these hold: `j ≤ position` (causal), `j > position − window`,
+    [B, Hq, T, Dv]. Query t of sequence b stands at position `past[b] + t` (past [B], 0 if not
+    given) and sees key j if all of these hold: `j ≤ position` (causal), `j > position − window`,
     `j < lengths[b]` (lengths [B]). mask is added to the scores and broadcasts to [B, Hq, T, S];
     `cap(s) = soft_cap · tanh(s / soft_cap)`; scale is 1/√D if not given. A query that sees no key
     gives zeros. Vaswani et al. 2017; grouped queries: Ainslie et al. 2023.
@@ -70,9 +70,9 @@ def attention(
 
 @functional
 def update_cache(cache: Tensor, new: Tensor, past: Tensor) -> Tensor:
-    """cache [B, H, C, D] with new [B, H, T, D] written at positions `past[b] …` (past [B], integers).
+    """cache [B, H, C, D] with new [B, H, T, D] written at positions `past[b] …`.
 
-    A position outside the capacity C is an error, never a wild write.
+    past [B] holds integers. A position outside the capacity C is an error, never a wild write.
     """
     check.floating("update_cache", cache=cache, new=new)
     check.rank("update_cache", 4, cache=cache, new=new)

@@ -1,0 +1,110 @@
+"""Causal self-attention and its cache of keys and values."""
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+from ptir import functional
+from ptir.ir import DTypeLike, Size, SpecError
+from ptir.tensor import Tensor, arange, concat, zeros
+
+from .module import Module
+
+
+class KVCache(NamedTuple):
+    """Keys and values of one layer, each [batch, kv_heads, capacity, head_dim].
+
+    How much of a sequence's row is filled is not the cache's to know: callers pass `past`.
+    """
+
+    keys: Tensor
+    values: Tensor
+
+    @staticmethod
+    def empty(
+        batch: int, kv_heads: int, capacity: int, head_dim: int, dtype: DTypeLike = "f32"
+    ) -> "KVCache":
+        """A cache of zeros."""
+        shape = (batch, kv_heads, capacity, head_dim)
+        return KVCache(zeros(shape, dtype), zeros(shape, dtype))
+
+    @property
+    def capacity(self) -> Size:
+        return self.keys.shape[2]
+
+    def grown(self, capacity: int) -> "KVCache":
+        """The same contents in a larger cache."""
+        return KVCache(*(_grown(t, capacity) for t in self))
+
+
+def _grown(cached: Tensor, capacity: int) -> Tensor:
+    B, H, C, D = cached.shape
+    room = capacity - C
+    if not isinstance(room, int) or room < 0:
+        raise SpecError("shape", "KVCache", f"capacity {C} does not grow to {capacity}")
+    return concat([cached, zeros((B, H, room, D), cached.dtype)], axis=2)
+
+
+@dataclass(eq=False)
+class CausalSelfAttention(Module):
+    """Grouped-query attention of a sequence on itself, with packed projections.
+
+    w_qkv [E, (num_heads + 2 · num_kv_heads) · head_dim] in the order q | k | v; w_out
+    [num_heads · head_dim, E]. With tables cos and sin [context, r/2], q and k are rotated.
+    """
+
+    BUFFERS: ClassVar[frozenset[str]] = frozenset({"cos", "sin"})
+
+    w_qkv: Tensor
+    b_qkv: Tensor | None
+    w_out: Tensor
+    b_out: Tensor | None
+    num_heads: int
+    num_kv_heads: int
+    window: int | None = None
+    soft_cap: float | None = None
+    cos: Tensor | None = None
+    sin: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        packed, heads = self.w_qkv.shape[1], self.num_heads + 2 * self.num_kv_heads
+        if not isinstance(packed, int) or packed % heads:
+            message = f"w_qkv {self.w_qkv.type} does not divide into {heads} heads"
+            raise SpecError("shape", "CausalSelfAttention", message)
+        self.head_dim = packed // heads
+
+    def __call__(
+        self, x: Tensor, cache: KVCache | None = None, past: Tensor | None = None
+    ) -> tuple[Tensor, KVCache]:
+        """x [B, T, E] behind `past[b]` cached positions: the result [B, T, E] and the new cache.
+
+        Without a cache the sequence stands alone, and its keys and values are the cache returned.
+        """
+        if (cache is None) != (past is None):
+            raise SpecError("operand", "CausalSelfAttention", "pass cache and past, or neither")
+        q, k, v = self._heads(functional.linear(x, self.w_qkv, self.b_qkv))
+        if self.cos is not None and self.sin is not None:
+            cos, sin = self._rows(self.cos, x, past), self._rows(self.sin, x, past)
+            q, k = functional.rotary(q, cos, sin), functional.rotary(k, cos, sin)
+        if cache is not None and past is not None:
+            k = functional.update_cache(cache.keys, k, past)
+            v = functional.update_cache(cache.values, v, past)
+        mixed = functional.attention(
+            q, k, v, past, window=self.window, soft_cap=self.soft_cap
+        )  # (B, H, T, D)
+        B, _, T, _ = mixed.shape
+        joined = mixed.transpose(0, 2, 1, 3).reshape(B, T, self.num_heads * self.head_dim)
+        return functional.linear(joined, self.w_out, self.b_out), KVCache(k, v)
+
+    def _heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        B, T, _ = qkv.shape
+        split = qkv.reshape(B, T, self.num_heads + 2 * self.num_kv_heads, self.head_dim)
+        by_head = split.transpose(0, 2, 1, 3)  # (B, heads, T, D)
+        k, v = self.num_heads, self.num_heads + self.num_kv_heads
+        return by_head[:, :k], by_head[:, k:v], by_head[:, v:]
+
+    def _rows(self, table: Tensor, x: Tensor, past: Tensor | None) -> Tensor:
+        """The rows of a rotary table for the positions of x: [T, r/2] or [B, T, r/2]."""
+        positions = arange(x.shape[1], "si32")
+        if past is not None:
+            positions = past.astype("si32").expand_dims(1) + positions
+        return functional.embedding(positions, table)

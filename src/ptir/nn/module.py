@@ -1,0 +1,106 @@
+"""Modules: parameters by stable name. Knows no layer, no checkpoint and no model."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ptir.engine import Parameter
+from ptir.ir import SpecError, leaf
+from ptir.params import (
+    BaseParamId,
+    ModelNamespaceId,
+    ParamKey,
+    base_param_id,
+    check_name,
+    param_key,
+)
+from ptir.tensor import Tensor
+
+
+class ParamRole(StrEnum):
+    """A parameter is trained; a buffer (a table of cosines) belongs to the model but is not."""
+
+    PARAMETER = "parameter"
+    BUFFER = "buffer"
+
+
+Visit = Callable[[str, Tensor, ParamRole], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class BoundParam:
+    """A parameter with its identity: of its name alone, and within a model's namespace."""
+
+    name: str
+    role: ParamRole
+    base_id: BaseParamId
+    key: ParamKey
+
+
+class Module:
+    """What owns parameters. An attribute's path is a parameter's name: `blocks.0.ln_1.gamma`.
+
+    Tensors, modules and lists of modules that stand as attributes are found; tensors named in
+    `BUFFERS` are buffers.
+    """
+
+    BUFFERS: ClassVar[frozenset[str]] = frozenset()
+
+    def visit_params(self, visit: Visit, scope: str = "") -> None:
+        """Call `visit(name, tensor, role)` for each parameter and put what it returns in its
+        place.
+        """
+        for name, value in vars(self).items():
+            path = f"{scope}{name}"
+            if isinstance(value, Tensor):
+                role = ParamRole.BUFFER if name in self.BUFFERS else ParamRole.PARAMETER
+                setattr(self, name, visit(path, value, role))
+            elif isinstance(value, Module):
+                value.visit_params(visit, f"{path}.")
+            elif isinstance(value, (list, tuple)):
+                for index, one in enumerate(value):
+                    if isinstance(one, Module):
+                        one.visit_params(visit, f"{path}.{index}.")
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor, ParamRole]]:
+        """Name, tensor and role of each parameter, in the order of the attributes."""
+        found: list[tuple[str, Tensor, ParamRole]] = []
+
+        def note(name: str, tensor: Tensor, role: ParamRole) -> Tensor:
+            found.append((name, tensor, role))
+            return tensor
+
+        self.visit_params(note)
+        return iter(found)
+
+
+def bind_namespace(module: Module, namespace: ModelNamespaceId) -> list[BoundParam]:
+    """Give every parameter of `module` its stable identity in `namespace`; sorted by name.
+
+    Raises `SpecError` for a name that is not dot-separated ASCII, or that two parameters have.
+    """
+    bound: dict[str, BoundParam] = {}
+
+    def bind(name: str, tensor: Tensor, role: ParamRole) -> Tensor:
+        check_name(name)
+        if name in bound:
+            raise SpecError("param", "bind_namespace", f"two parameters are named {name!r}")
+        base_id = base_param_id(name)
+        key = param_key(namespace, base_id)
+        bound[name] = BoundParam(name, role, base_id, key)
+        return parameter(tensor, name, key)
+
+    module.visit_params(bind)
+    return [bound[name] for name in sorted(bound)]
+
+
+def parameter(tensor: Tensor, name: str, key: ParamKey) -> Tensor:
+    """`tensor` as a parameter leaf; its value is computed or read when a program first needs it."""
+
+    def load() -> np.ndarray[Any, Any]:
+        return tensor.numpy()
+
+    return Tensor(leaf(Parameter(tensor.type, name, key, load)), tensor.backend)
