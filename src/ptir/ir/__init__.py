@@ -15,6 +15,8 @@ from .dtype import dtype as dtype
 from .error import PtirError as PtirError
 from .error import SpecError as SpecError
 from .error import nearest as nearest
+from .jsonform import from_json as from_json
+from .jsonform import to_json as to_json
 from .literal import Literal as Literal
 from .node import CONSTANT as CONSTANT
 from .node import LEAF as LEAF
@@ -32,6 +34,7 @@ from .node import transform as transform
 from .op import OPS as OPS
 from .op import Op as Op
 from .op import Value as Value
+from .parse import parse_program as parse_program
 from .pattern import Call as Call
 from .pattern import Match as Match
 from .pattern import Pattern as Pattern
@@ -53,3 +56,5 @@ from .type import Type as Type
 from .type import bind as bind
 from .type import tensor_type as tensor_type
 from .type import type_of as type_of
+from .typeform import parse_dim as parse_dim
+from .typeform import parse_type as parse_type

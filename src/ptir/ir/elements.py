@@ -68,7 +68,9 @@ def _nibbles(raw: Array, size: int, element: DType) -> Array:
 
 
 def words(literal: Literal) -> list[str]:
-    """Each element in row-major order, as the shortest text that `from_words` reads back exactly."""
+    """Each element in row-major order, as the shortest text that `from_words` reads back
+    exactly.
+    """
     element, flat = literal.type.dtype, literal.array.reshape(-1)
     if element.kind == "bool":
         return ["true" if v else "false" for v in flat.tolist()]
@@ -97,13 +99,15 @@ def _float_word(value: float, bits: int, element: DType) -> str:
     return next(word for word in tries if _to_bits([float(word)], element)[0] == bits)
 
 
-def _to_bits(values: Sequence[float], element: DType) -> Array:
+def _to_bits(values: Sequence[float] | Array, element: DType) -> Array:
     found = np.array(values, np.float64).astype(element.numpy)
     return found.view(f"u{element.bits // 8}")
 
 
 def from_values(type: TensorType, values: Sequence[Any]) -> Literal:
-    """The literal of bools, ints, floats, `Bits` or pairs in row-major order, each checked for its dtype."""
+    """The literal of bools, ints, floats, `Bits` or pairs in row-major order, each checked for its
+    dtype.
+    """
     element, size = type.dtype, count(type)
     if len(values) != size:
         raise SpecError("parse", "literal", f"{type} has {size} elements, {len(values)} came")
@@ -121,20 +125,19 @@ def from_values(type: TensorType, values: Sequence[Any]) -> Literal:
 
 
 def _floats(values: Sequence[Any], element: DType) -> Array:
-    numbers = [0.0 if isinstance(v, Bits) else _float(v, element) for v in values]
+    asked = np.array([0.0 if isinstance(v, Bits) else _float(v, element) for v in values])
     with np.errstate(all="ignore"):  # overflow is found below
-        bits = _to_bits(numbers, element)
-    flat = bits.view(element.numpy)
-    for at in np.flatnonzero(np.isfinite(flat) != np.isfinite(np.array(numbers))):
-        raise SpecError("parse", "literal", f"{numbers[at]} is out of range for {element}")
+        bits = _to_bits(asked, element)
+        got = bits.view(element.numpy).astype(np.float64)
+    lost = asked[(np.isinf(asked) != np.isinf(got)) | (np.isnan(asked) != np.isnan(got))]
+    if lost.size:
+        raise SpecError("parse", "literal", f"{lost[0]} is out of range for {element}")
     for at, value in enumerate(values):
         if isinstance(value, Bits):
             if value >> element.bits:
                 raise SpecError("parse", "literal", f"{value:#x} is wider than {element}")
-            bits[at] = value
-    if np.isinf(np.array(numbers)).any() and not np.isinf(flat).any():
-        raise SpecError("parse", "literal", f"{element} has no infinity")
-    return flat
+            bits[at] = int(value)
+    return bits.view(element.numpy)
 
 
 def _bool(value: Any) -> bool:

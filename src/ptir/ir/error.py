@@ -25,6 +25,17 @@ class SpecError(PtirError, ValueError):
         return SpecError, (self.code, self.op, self.message)
 
 
+class LocatedError(SpecError):
+    """A `SpecError` whose message begins with the place where a reader met it."""
+
+
+def located(error: SpecError, place: str) -> LocatedError:
+    """The same error, beginning with `place` unless it has its own."""
+    if isinstance(error, LocatedError):
+        return error
+    return LocatedError(error.code, error.op, f"{place}: {error.message}")
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """The tail of an error message: the nearest known spelling, or all of them when none is
     near.

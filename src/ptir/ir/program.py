@@ -1,4 +1,6 @@
-"""A program: results over numbered inputs. Everything else is reachable from a result, or does not exist."""
+"""A program: results over numbered inputs. Everything else is reachable from a result, or does not
+exist.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +15,9 @@ from .op import OPS
 from .type import TensorType, Type
 
 VERSION = "ptir.v1"
+
+# Filled by `text`: how a program is written out (the two concepts need each other).
+PRINT: list[Callable[["Program"], str]] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,9 @@ class Program(Symbolic):
 
     def __hash__(self) -> int:
         return self._hash
+
+    def __str__(self) -> str:
+        return PRINT[0](self)
 
     @cached_property
     def _key(self) -> Any:

@@ -1,4 +1,4 @@
-"""What the text and JSON forms share: the order and names of programs, and the way back to a checked one.
+"""What the text and JSON forms share: names and numbers, and the way back to a checked program.
 
 Knows no syntax: readers hand over operands, attributes and declared types that they have read.
 """
@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .attr import Attrs, same
+from .attr import same
 from .error import SpecError, nearest
 from .node import LEAF, PARAM, Node, Role, make, param
 from .op import OPS
@@ -17,18 +17,19 @@ from .type import Type
 
 MAX_NESTING = 64  # of values in values and of regions in regions
 MAX_INTEGER = 1 << 128  # wide enough for any dtype, narrow enough that products stay printable
-MAX_NAME = 256
 MAX_TEXT = 64 << 20
 
 MAIN = "main"
 
-_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_]+")
+_NAME = re.compile(r"[A-Za-z0-9_.]{1,256}")
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_.]+")
 
 
 def named(main: Program) -> dict[Program, str]:
     """Every program that `main` needs, bodies before their first user, `main` itself last.
 
-    A body is named for the composite or the op that uses it first, with a number; equal bodies are one.
+    A body is named for the composite or the op that uses it first, with a number; equal bodies are
+    one.
     """
     names: dict[Program, str] = {}
     counts: Counter[str] = Counter()
@@ -63,14 +64,14 @@ def _programs(value: Any) -> Iterator[Program]:
 
 def _base(node: Node) -> str:
     name = node.attrs.get("name")
-    plain = _NOT_IN_A_NAME.sub("_", name[:MAX_NAME]) if isinstance(name, str) else ""
-    return plain if plain.strip("_")[:1].isalpha() else node.op.name
+    plain = _NOT_IN_A_NAME.sub("_", name[:64]) if isinstance(name, str) else ""
+    return plain or node.op.name
 
 
 def numbered(program: Program) -> tuple[dict[Node, int], list[Node]]:
     """Each value's number (inputs first, by slot) and the nodes that need a line of their own."""
     numbers: dict[Node, int] = {}
-    rest = []
+    rest: list[Node] = []
     for node in program.nodes:
         if is_input(node, program):
             numbers[node] = node.attrs["slot"]
@@ -85,7 +86,7 @@ def is_input(node: Node, program: Program) -> bool:
     if node.op is not PARAM:
         return False
     slot = node.attrs["slot"]
-    return slot < len(program.inputs) and program.inputs[slot].type == node.type
+    return bool(slot < len(program.inputs) and program.inputs[slot].type == node.type)
 
 
 def stated(node: Node) -> dict[str, Any]:
@@ -144,10 +145,12 @@ class Library:
     def region(self, name: str) -> Program:
         found = self._found.get(name)
         if found is None:
-            raise SpecError("parse", "program", f"@{name} is used before it is defined")
+            raise SpecError("parse", "program", f"{name!a} is used before it is defined")
         return found
 
     def add(self, name: str, program: Program) -> None:
+        if not _NAME.fullmatch(name):
+            raise SpecError("parse", "program", f"{name!a} is no name for a program")
         if name in self._found:
             raise SpecError("parse", "program", f"@{name} is defined twice")
         if MAIN in self._found:
@@ -166,16 +169,16 @@ class Library:
         return found.verify()
 
 
-def checked_name(name: str) -> str:
-    """`name` if it is safe to keep: short of nothing that UTF-8 can hold."""
-    if any("\ud800" <= c <= "\udfff" for c in name):
-        raise SpecError("parse", "string", f"{ascii(name[:40])} holds half a surrogate pair")
-    return name
+def checked_string(text: str) -> str:
+    """`text` if UTF-8 can hold it: half a surrogate pair would fail later, when a name is
+    hashed.
+    """
+    if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+        raise SpecError("parse", "string", f"{text[:40]!a} holds half a surrogate pair")
+    return text
 
 
-def checked_attrs(items: Sequence[tuple[str, Any]]) -> Attrs:
-    """A mapping from pairs; a name twice is refused."""
-    found = dict(items)
-    if len(found) != len(items):
-        raise SpecError("parse", "attributes", "an attribute is given twice")
-    return Attrs(found)
+def checked_integer(value: int) -> int:
+    if abs(value) >= MAX_INTEGER:
+        raise SpecError("parse", "integer", "is wider than 128 bits")
+    return value
