@@ -139,7 +139,7 @@ def canonical(
         if value is DERIVED or value is not attr.default:
             try:
                 value = attr.normalize(value, types)
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, OverflowError) as error:
                 if isinstance(error, SpecError):
                     raise
                 raise SpecError("attribute", op, f"{name}={value!r}: {error}") from None
@@ -267,6 +267,7 @@ def free() -> Attr:
     """A mapping of names to ints, floats, bools, strings and flat lists of them."""
 
     def normalize(value: Any, types: Sequence[Type]) -> Attrs:
+        _instance(value, Mapping)
         return Attrs({_instance(k, str): _free_value(v) for k, v in value.items()})
 
     return Attr("attributes", normalize, Attrs())
