@@ -83,6 +83,12 @@ def nearest(values: Array, of: DTypeLike) -> Array:
     return np.asarray(signed).astype(element.numpy)
 
 
+def wrapped(value: int, of: DTypeLike) -> int:
+    """`value` modulo 2**bits, in the range of an integer dtype."""
+    low, high = dtype(of).range
+    return (value - low) % (high - low + 1) + low
+
+
 def same(got: Array, want: Array) -> None:
     """Assert equal dtype, shape and bits, where any NaN is as good as another."""
     assert isinstance(got, np.ndarray)

@@ -10,12 +10,12 @@ from ptir.ir import Op, Program, TensorType, TupleType, Type, type_of
 from ptir.ops.evaluate import evaluate
 
 
-def call(op: Op, *arrays: Any, **attrs: Any) -> Any:
+def call(op: Op, /, *arrays: Any, **attrs: Any) -> Any:
     """The reference result of `op`, checked against its inferred type."""
     return _run(partial(op, **attrs), *arrays)
 
 
-def decomposed(op: Op, *arrays: Any, **attrs: Any) -> Any:
+def decomposed(op: Op, /, *arrays: Any, **attrs: Any) -> Any:
     """What `op` means as it is written with simpler ops, checked against its inferred type."""
     whole = Program.of(list(map(_type, arrays)), partial(op, **attrs)).results[0]
     assert op.decompose is not None
