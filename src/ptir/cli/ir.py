@@ -1,0 +1,58 @@
+"""Print a program: of a file, or of a step of a model."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+import ptir
+
+PROGRAMS = (".ptir", ".json")
+MAX_BYTES = 1 << 28
+
+
+@click.command()
+@click.argument("source", metavar="FILE|MODEL", required=False)
+@click.option(
+    "--step",
+    type=click.Choice(["prefill", "decode", "score"]),
+    default="decode",
+    show_default=True,
+    help="Which step of a model.",
+)
+@click.option("--optimized", is_flag=True, help="After the passes of the backend, not before.")
+@click.option("--backend", help="Default: PTIR_BACKEND, or reference.")
+@click.option("--literals", is_flag=True, help="Print large constants in full.")
+@click.option("--json", "as_json", is_flag=True, help="Print the JSON form.")
+def command(
+    source: str | None,
+    step: Any,
+    optimized: bool,
+    backend: str | None,
+    literals: bool,
+    as_json: bool,
+) -> None:
+    """Print the program in FILE (.ptir or .json; checked on the way), or a step of MODEL."""
+    if source is not None and Path(source).suffix in PROGRAMS:
+        program = _read(Path(source))
+    else:
+        with ptir.load_model(source, backend=backend) as loaded:
+            capability = loaded.as_causal_lm()
+            if capability is None:
+                raise ptir.PtirError(f"{loaded.path}: a {loaded.kind} model has no such step")
+            plan = capability.plan(step)
+            program = plan.program if optimized else plan.key.program
+    if as_json:
+        click.echo(json.dumps(ptir.ir.to_json(program)))
+    else:
+        click.echo(ptir.ir.print_program(program, literals=literals), nl=False)
+
+
+def _read(path: Path) -> ptir.Program:
+    if path.stat().st_size > MAX_BYTES:
+        raise ptir.PtirError(f"{path} is larger than {MAX_BYTES} bytes; no program is")
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if path.suffix == ".json":
+        return ptir.ir.from_json(text)
+    return ptir.ir.parse_program(text)

@@ -1,0 +1,150 @@
+"""`load_model`: from a checkpoint on disk to a model at work."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ptir import engine, models
+from ptir.checkpoint import Checkpoint, CheckpointError
+from ptir.ir import DType, leaf, tensor_type
+from ptir.models import Model, ModelInput, ModelOutput, Weights
+from ptir.params import base_param_id, new_namespace, param_key
+from ptir.tensor import Tensor
+from ptir.text import Tokenizer
+
+from .generate import TextModel
+
+DEMO = Path(__file__).parent.parent / "demo"
+SUFFIX = ".gptrs"
+TOKENIZER = "tokenizer.json"
+
+
+@dataclass(frozen=True)
+class ParameterInfo:
+    """A parameter's name, element type, shape, number of elements and bytes."""
+
+    name: str
+    dtype: DType
+    shape: tuple[int, ...]
+    size: int
+    nbytes: int
+
+
+class LoadedModel:
+    """A model on a backend: its kind, config and parameters, and what it can do.
+
+    Close it (or use it in a `with` block) to let go of its weights.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, model: Model, backend: str, tokenizer: Tokenizer | None
+    ) -> None:
+        self.kind: str = checkpoint.kind
+        self.config: Mapping[str, Any] = checkpoint.config
+        self.path: str = checkpoint.path
+        self.backend = backend
+        self.tokenizer = tokenizer
+        self._model: Model | None = model
+        self._check: Callable[[], None] = checkpoint.check_size
+        self._text: TextModel | None = None
+
+    def forward(self, given: ModelInput) -> ModelOutput:
+        """The model's output for an input: `Tokens([[1, 2]])` or `Image(pixels)`."""
+        self._check()
+        return self.model.forward(given)
+
+    def as_causal_lm(self) -> TextModel | None:
+        """Generation and logits, if the model is a causal language model."""
+        capability = self.model.as_causal_lm()
+        if capability is not None and self._text is None:
+            self._text = TextModel(capability, self.tokenizer, self.backend, self._check)
+        return self._text
+
+    def parameters(self) -> list["ParameterInfo"]:
+        """What is known of each parameter without reading it, sorted by name."""
+        found = []
+        for name, tensor, _ in self.model.named_parameters():
+            shape = tensor.type.static_shape
+            size = math.prod(shape)
+            found.append(ParameterInfo(name, tensor.dtype, shape, size, tensor.dtype.nbytes(size)))
+        return sorted(found, key=lambda p: p.name)
+
+    @property
+    def model(self) -> Model:
+        """The module itself, with its parameters."""
+        if self._model is None:
+            raise models.ModelError(f"the model of {self.path} is closed; load it again")
+        return self._model
+
+    def close(self) -> None:
+        """Let go of the weights and everything compiled for them."""
+        self._model = None
+        self._text = None
+
+    def __enter__(self) -> "LoadedModel":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<LoadedModel {self.kind} from {self.path} on {self.backend}>"
+
+
+def load_model(
+    path: str | Path | None = None,
+    *,
+    backend: str | None = None,
+    tokenizer: str | Path | None = None,
+) -> LoadedModel:
+    """Open a checkpoint; without a path, the demo model in the package.
+
+    `path` is a GPTRSCHK file, or a folder with one (`*.gptrs`). The tokenizer is `tokenizer.json`
+    beside it unless `tokenizer` names another. Weights are read when they are first used. Raises
+    `CheckpointError`, `ModelError`, `TokenizerError` or `BackendError`.
+    """
+    file = _file(Path(path) if path is not None else DEMO)
+    name = engine.backend_of(backend).name
+    checkpoint = Checkpoint(file)
+    architecture = models.find(checkpoint.kind)
+    weights = Weights(checkpoint.names(), _parameters(checkpoint, name))
+    model = architecture.model(architecture.config.read(checkpoint.config), weights)
+    weights.finish()
+    beside = Path(tokenizer) if tokenizer is not None else file.parent / TOKENIZER
+    known = tokenizer is not None or beside.exists()
+    return LoadedModel(checkpoint, model, name, Tokenizer.from_file(beside) if known else None)
+
+
+def _parameters(checkpoint: Checkpoint, backend: str) -> Callable[[str], Tensor]:
+    """Lazy parameters by name, keyed in a namespace of their own."""
+    namespace = new_namespace()
+
+    def find(name: str) -> Tensor:
+        spec, base_id = checkpoint.spec(name), base_param_id(name)
+        source = engine.Parameter(
+            tensor_type(spec.shape, spec.dtype),
+            name,
+            param_key(namespace, base_id),
+            lambda: checkpoint.load(base_id),
+        )
+        return Tensor(leaf(source), backend)
+
+    return find
+
+
+def _file(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    found = sorted(path.glob(f"*{SUFFIX}"))
+    if len(found) != 1:
+        names = ", ".join(p.name for p in found) or "none"
+        raise CheckpointError(path, f"wanted one *{SUFFIX} file in the folder, found {names}")
+    return found[0]
