@@ -213,7 +213,7 @@ def _run_slice(
     x: Array, *, starts: tuple[int, ...], limits: tuple[int, ...], strides: tuple[int, ...]
 ) -> Array:
     _slice(type_of(x), starts=starts, limits=limits, strides=strides)
-    return x[tuple(map(slice, starts, limits, strides))]
+    return np.asarray(x[tuple(map(slice, starts, limits, strides))])
 
 
 slice_ = Op(
@@ -362,7 +362,7 @@ reverse = Op(
     "reverse",
     infer=lambda x, *, axes: tensor("reverse", x),
     attrs={"axes": attr.axes()},
-    reference=lambda x, *, axes: np.flip(x, axes),
+    reference=lambda x, *, axes: np.asarray(np.flip(x, axes)),
     rearranges=True,
     doc="The elements along each of the axes in opposite order.",
 )
