@@ -12,7 +12,7 @@ from ptir import ops
 from ptir.ir import Dim, Program, SpecError, param, tensor_type
 from ptir.ops.evaluate import evaluate
 from ptir.ops.random import philox4x32
-from tests.ops.calling import call
+from tests.ops.calling import call, decomposed
 
 KEY = np.array([0xA4093822, 0x299F31D0], np.uint32)
 SAMPLES = 100_000
@@ -85,6 +85,14 @@ def test_the_block_counter_is_wide():
     assert philox4x32(counter, KEY)[0].tolist() == philox_by_hand([0, 1, 0, 0], KEY.tolist())
 
 
+@pytest.mark.parametrize("dtype", ["ui8", "ui16", "ui32", "ui64"])
+@pytest.mark.parametrize("shape", [(), (1,), (4,), (3, 7), (2, 0, 5), (300,)])
+def test_bits_written_out_are_the_same_bits(dtype, shape):
+    attrs = {"shape": shape, "dtype": dtype}
+    want = call(ops.random_bits, KEY, **attrs)
+    np.testing.assert_array_equal(decomposed(ops.random_bits, KEY, **attrs), want)
+
+
 @pytest.mark.parametrize("dtype, digits", FLOATS.items())
 def test_uniform_numbers_are_the_high_bits_exactly(dtype, digits):
     width = next(w for w in (8, 16, 32, 64) if w >= digits)
@@ -151,6 +159,21 @@ def test_shapes_may_be_symbolic(batch):
         ).verify()
         (found,) = evaluate(program, [KEY, np.zeros((batch, 3), np.float32)])
         np.testing.assert_array_equal(found, call(op, KEY, shape=(batch, 3), dtype="f32"))
+
+
+@pytest.mark.parametrize("batch", [0, 1, 7])
+@pytest.mark.parametrize("dtype", ["ui8", "ui64"])
+def test_bits_of_symbolic_shape_are_the_same_written_out(batch, dtype):
+    attrs = {"shape": (Dim.symbol("B"), 3), "dtype": dtype}
+    inputs = [tensor_type((2,), "ui32"), tensor_type((Dim.symbol("B"),), "f32")]
+    written_out = ops.random_bits.decompose
+    assert written_out is not None
+    program = Program.of(
+        inputs, lambda key, x: written_out(key, **ops.random_bits(key, **attrs).attrs)
+    )
+    (found,) = evaluate(program.verify(), [KEY, np.zeros(batch, np.float32)])
+    want = call(ops.random_bits, KEY, shape=(batch, 3), dtype=dtype)
+    np.testing.assert_array_equal(found, want)
 
 
 def test_a_key_is_two_words():

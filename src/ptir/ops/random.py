@@ -8,12 +8,25 @@ from typing import Any
 
 import numpy as np
 
-from ptir.ir import DType, Node, Op, Size, SpecError, TensorType, Type, attr, constant, tensor_type
+from ptir.ir import (
+    Dim,
+    DType,
+    Node,
+    Op,
+    Size,
+    SpecError,
+    TensorType,
+    Type,
+    attr,
+    constant,
+    tensor_type,
+)
 from ptir.ir.dim import product
 
-from .binary import mul, shift_right, sub
-from .convert import cast
-from .shape import broadcast_to, reshape, slice_
+from .binary import add, and_, mul, shift_right, sub, xor
+from .convert import bitcast, cast
+from .generate import iota
+from .shape import broadcast_to, concat, reshape, slice_
 from .unary import cos, log, sqrt
 
 _ROUNDS = 10
@@ -32,6 +45,11 @@ def philox4x32(counters: np.ndarray[Any, Any], key: np.ndarray[Any, Any]) -> np.
         keys = key + np.uint32(step) * _KEY_STEPS
         even, odd = high[:, ::-1] ^ odd ^ keys, low[:, ::-1]
     return np.stack([even, odd], axis=2).reshape(counters.shape)
+
+
+def _filled(value: float, like: Node) -> Node:
+    assert isinstance(like.type, TensorType)
+    return broadcast_to(constant(value, like.type.dtype), shape=like.type.shape)
 
 
 # --- random_bits ---
@@ -60,11 +78,48 @@ def _bits(key: np.ndarray[Any, Any], *, shape: tuple[int, ...], dtype: DType) ->
     return elements.astype(dtype.numpy).reshape(shape)
 
 
+def _written_out(key: Node, *, shape: tuple[Size, ...], dtype: DType) -> Node:
+    """The same in integer arithmetic, for backends without a Philox of their own."""
+    count = product(shape)
+    # How many blocks a symbolic count fills is not linear: one for each element is always enough.
+    blocks = count if isinstance(count, Dim) else -(-count * dtype.bits // 128)
+    words = _blocks(key, blocks)
+    if dtype.bits == 64:
+        words = reshape(words, shape=(blocks, 2, 2))
+    elements = reshape(bitcast(words, dtype=dtype), shape=(blocks * (128 // dtype.bits),))
+    return reshape(slice_(elements, starts=(0,), limits=(count,)), shape=shape)
+
+
+def _blocks(key: Node, blocks: Size) -> Node:
+    """The words of blocks 0, 1, 2, …, ui32[blocks, 4]; each is 64 bits wide on the way."""
+    index = iota(shape=(blocks,), dtype="ui64", axis=0)
+
+    def every(value: Any) -> Node:
+        return _filled(int(value), index)
+
+    def word(of_key: int) -> Node:
+        picked = reshape(slice_(key, starts=(of_key,), limits=(of_key + 1,)), shape=())
+        return broadcast_to(cast(picked, dtype="ui64"), shape=(blocks,))
+
+    low, half = every(0xFFFFFFFF), every(32)
+    a, b, c, d = and_(index, low), shift_right(index, half), every(0), every(0)
+    keys = [word(0), word(1)]
+    for _ in range(_ROUNDS):
+        p, q = (mul(x, every(m)) for x, m in zip((a, c), _MULTIPLIERS, strict=True))
+        a, b = xor(xor(shift_right(q, half), b), keys[0]), and_(q, low)
+        c, d = xor(xor(shift_right(p, half), d), keys[1]), and_(p, low)
+        keys = [and_(add(k, every(step)), low) for k, step in zip(keys, _KEY_STEPS, strict=True)]
+    columns = [reshape(cast(x, dtype="ui32"), shape=(blocks, 1)) for x in (a, b, c, d)]
+    words: Node = concat(*columns, axis=1)
+    return words
+
+
 random_bits = Op(
     "random_bits",
     infer=_random_bits,
     attrs={"shape": attr.sizes(), "dtype": attr.element()},
     reference=_bits,
+    decompose=_written_out,
     doc="Philox4x32-10 under `key` ui32[2]: the words of blocks 0, 1, 2, … of a 128-bit counter, "
     "in order; ui64 joins two words, ui16 and ui8 split them, low part first.",
 )
@@ -78,11 +133,6 @@ def _floats(op: str, key: Type, shape: tuple[Size, ...], dtype: DType) -> Type:
     if not dtype.is_float:
         raise SpecError("dtype", op, f"dtype is {dtype}, wanted a float type")
     return tensor_type(shape, dtype)
-
-
-def _filled(value: float, like: Node) -> Node:
-    assert isinstance(like.type, TensorType)
-    return broadcast_to(constant(value, like.type.dtype), shape=like.type.shape)
 
 
 def _uniform(key: Node, *, shape: tuple[Size, ...], dtype: DType) -> Node:
