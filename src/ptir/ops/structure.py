@@ -30,8 +30,8 @@ def as_one(types: Sequence[Type]) -> Type:
     return types[0] if len(types) == 1 else TupleType(tuple(types))
 
 
-def _composite(*types: Type, name: str, attributes: Attrs, body: Program) -> Type:
-    return as_one(checked_region(f"composite {name}", body, types))
+def _composite(*operands: Type, name: str, attributes: Attrs, body: Program) -> Type:
+    return as_one(checked_region(f"composite {name}", body, operands))
 
 
 def _run_body(*values: Any, body: Program, **ignored: Any) -> Any:
@@ -56,14 +56,14 @@ composite = Op(
 
 call = Op(
     "call",
-    infer=lambda *types, body: as_one(checked_region("call", body, types)),
+    infer=lambda *operands, body: as_one(checked_region("call", body, operands)),
     attrs={"body": region()},
     reference=_run_body,
     doc="A program applied to operands; always expanded.",
 )
 
 
-def _custom_call(*types: Type, target: str, type: Type, attributes: Attrs) -> Type:
+def _custom_call(*operands: Type, target: str, type: Type, attributes: Attrs) -> Type:
     if target.count(".") < 2 or not target.rpartition(".")[2].startswith("v"):
         raise SpecError(
             "attribute",
@@ -82,7 +82,7 @@ custom_call = Op(
 
 tuple_ = Op(
     "tuple",
-    infer=lambda *types: TupleType(types),
+    infer=lambda *values: TupleType(values),
     reference=lambda *values: values,
     doc="Several values as one.",
 )
