@@ -129,6 +129,10 @@ class TextModel:
         """The pieces of `generate`, as they come. Stop iterating to stop generating."""
         return self._pieces(prompt, max_tokens, Sampler(sampling), Generation())
 
+    def session(self, capacity: int) -> "Session":
+        """A sequence without tokens, with room for `capacity` of them."""
+        return Session(self, self._model.caches(1, capacity))
+
     def _pieces(
         self, prompt: Prompt, max_tokens: int, sampler: Sampler, done: Generation
     ) -> Iterator[Piece]:
@@ -140,7 +144,7 @@ class TextModel:
         room = self.context_length - len(ids)
         decoder = self.tokenizer and IncrementalDecoder(self.tokenizer)
         eos = self.tokenizer.eos_id if self.tokenizer else None
-        session = _Session(self, min(len(ids) + max_tokens, self.context_length))
+        session = self.session(_capacity(len(ids) + max_tokens, self.context_length))
         begun = perf_counter()
         logits = session.feed(ids) if max_tokens else None
         done.timings.prefill_s = perf_counter() - begun
@@ -185,14 +189,18 @@ class TextModel:
         return ids
 
 
-class _Session:
-    """One sequence: its caches, and how much of them is filled."""
+def _capacity(length: int, context_length: int) -> int:
+    """The capacity of a cache for `length` tokens."""
+    return min(max(SMALLEST_CAPACITY, 1 << (length - 1).bit_length()), context_length)
 
-    def __init__(self, owner: TextModel, length: int) -> None:
+
+class Session:
+    """One sequence at work: its caches, and how much of them is filled."""
+
+    def __init__(self, owner: TextModel, caches: list[KVCache]) -> None:
         self._owner = owner
         self._past = 0
-        capacity = max(SMALLEST_CAPACITY, 1 << (length - 1).bit_length())
-        self._caches = owner._model.caches(1, min(capacity, owner.context_length))
+        self._caches = caches
 
     def feed(self, ids: Sequence[int]) -> Array:
         """The logits f32 [vocab] behind `ids`, which follow what was fed before."""
