@@ -93,8 +93,12 @@ def _float_word(value: float, bits: int, element: DType) -> str:
     if element.bits == 64 and math.isfinite(value):
         return repr(value)
     if not math.isfinite(value):
-        found = _to_bits([value], element)[0] == bits
-        return repr(value) if found else f"{bits:#0{element.bits // 4 + 2}x}"
+        plain = float(repr(value))  # without the payload, which a NaN keeps through every cast
+        return (
+            repr(plain)
+            if _to_bits([plain], element)[0] == bits
+            else f"{bits:#0{element.bits // 4 + 2}x}"
+        )
     tries = (repr(float(f"{value:.{digits}g}")) for digits in range(1, 18))
     return next(word for word in tries if _to_bits([float(word)], element)[0] == bits)
 

@@ -4,8 +4,8 @@
                               "nodes": [{"op", "operands", "attrs", "type"}], "results"}]}
 
 Values are numbered: inputs first, then nodes. In attributes an object is a tagged value:
-`{"dtype"}`, `{"dim"}`, `{"type"}`, `{"program"}`, `{"attrs"}`, `{"float"}` for what is no JSON number, and
-`{"literal": {"type", "data"}}` with base64 of the packed elements.
+`{"dtype"}`, `{"dim"}`, `{"type"}`, `{"program"}`, `{"attrs"}`, `{"float"}` for what is no JSON
+number, and `{"literal": {"type", "data"}}` with base64 of the packed elements.
 """
 
 import base64

@@ -8,7 +8,7 @@ from .type import MAX_RANK, TensorType, TupleType, Type, tensor_type
 from .written import MAX_NESTING
 
 MAX_SIZE = 1 << 63
-MAX_TERMS = 64  # symbols in one size
+MAX_TERMS = 64  # of one size
 
 
 def parse_type(text: str) -> Type:
@@ -83,19 +83,19 @@ def read_sum(lexer: Lexer, sign: int, limit: int) -> Size:
     """A size whose own sign is passed already; its integers stay below `limit`."""
     terms: dict[str, int] = {}
     constant = 0
-    while True:
+    for _ in range(MAX_TERMS):
         factor, name = _term(lexer)
         if name:
             terms[name] = terms.get(name, 0) + sign * factor
         else:
             constant += sign * factor
-        if len(terms) > MAX_TERMS:
-            lexer.fail(f"a size of more than {MAX_TERMS} symbols")
         if abs(constant) >= limit or abs(terms.get(name, 0)) >= limit:
             lexer.fail(f"an integer that {limit.bit_length()} bits cannot hold")
         if lexer.token not in ("+", "-"):
             break
         sign = -1 if lexer.advance() == "-" else 1
+    else:
+        lexer.fail(f"a size of more than {MAX_TERMS} terms")
     kept = tuple(sorted((name, factor) for name, factor in terms.items() if factor))
     return Dim(kept, constant) if kept else constant
 
