@@ -64,12 +64,11 @@ def same(a: Any, b: Any) -> bool:
 
 
 def _exact(value: Any) -> Any:
-    kind = type(value)
-    if kind is bool:
-        return (bool, value)
-    if kind is float:
-        return (float, value.hex())  # tells -0.0 from 0.0, and NaN from nothing
-    if kind is tuple:
+    if isinstance(value, (bool, np.bool_)):
+        return (bool, bool(value))
+    if isinstance(value, float):
+        return (float, float(value).hex())  # tells -0.0 from 0.0, and NaN from nothing
+    if isinstance(value, tuple):
         return tuple(map(_exact, value))
     return value
 
@@ -283,7 +282,10 @@ def normal_axis(value: Any, rank: int) -> int:
 def _free_value(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return tuple(_free_value(v) for v in value)
-    if value is None or isinstance(value, (bool, int, float, str, DType, Dim)):
+    for kind in (bool, int, float, str):  # a subclass (`np.float64`, an enum) as what it stands for
+        if isinstance(value, kind):
+            return kind(value)
+    if value is None or isinstance(value, (DType, Dim)):
         return value
     raise TypeError(f"{value!r} is not an int, float, bool, string, dtype or flat list of them")
 

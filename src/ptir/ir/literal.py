@@ -16,6 +16,7 @@ class Literal:
     def __init__(self, value: Any, element: DTypeLike | None = None) -> None:
         want = None if element is None else dtype(element).numpy
         array = np.array(value, want, order="C")  # always a copy: nobody else may write to it
+        array = array.astype(array.dtype.newbyteorder("="), copy=False)
         array.flags.writeable = False
         self.array = array
         self.type: TensorType = type_of(array)

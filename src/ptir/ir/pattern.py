@@ -1,5 +1,6 @@
 """Patterns are written with the calls that build programs: `ops.add(x, 0.0)` is one if `x` is."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .dtype import DType
+from .attr import same
+from .dtype import DType, dtype
+from .error import SpecError, nearest
 from .node import CONSTANT, Node
 from .op import Op, Value
 from .program import Program
@@ -54,6 +57,10 @@ class Pattern(Value):
     __slots__ = ()
 
     def emit(self, op: Op, operands: Sequence[Any], attrs: Mapping[str, Any]) -> "Pattern":
+        for name in attrs:
+            if name not in op.attrs:
+                known = nearest(name, op.attrs) or "; it takes none"
+                raise SpecError("attribute", op.name, f"unknown attribute {name!r}{known}")
         lifted = tuple(x if isinstance(x, Pattern) else Uniform(x) for x in operands)
         return Call(op, lifted, dict(attrs))
 
@@ -146,12 +153,12 @@ class Call(Pattern):
         for name, wanted in self.attrs.items():
             value = node.attrs[name]
             if isinstance(wanted, Variable):
-                if wanted.name in bound and bound[wanted.name] != value:
+                if wanted.name in bound and not same(bound[wanted.name], value):
                     return None
                 if wanted.where is not None and not wanted.where(value):
                     return None
                 bound = {**bound, wanted.name: value}
-            elif wanted != value and not _equal(self.op, name, wanted, value, types):
+            elif not _equal(self.op, name, wanted, value, types):
                 return None
         return bound
 
@@ -159,7 +166,7 @@ class Call(Pattern):
 def _equal(op: Op, name: str, wanted: Any, value: Any, types: Sequence[Any]) -> bool:
     """Whether a pattern's attribute, normalised for these operands (axis −1 …), is the node's."""
     try:
-        return bool(op.attrs[name].normalize(wanted, types) == value)
+        return same(op.attrs[name].normalize(wanted, types), value)
     except (TypeError, ValueError):
         return False
 
@@ -181,12 +188,15 @@ def uniform_value(node: Node) -> np.generic | None:
 
 def _same_number(found: np.generic, wanted: Number) -> bool:
     """Equal in the dtype of `found`, zeros told apart by sign; a NaN is any NaN."""
-    same = np.asarray(found)
+    element = dtype(found.dtype)
+    if not (element.is_float or element.is_complex):
+        return bool(int(found) == wanted)
+    if isinstance(wanted, complex) and not element.is_complex:
+        return False
     with np.errstate(all="ignore"):
-        try:
-            target = np.asarray(wanted).astype(same.dtype)
-        except (TypeError, ValueError, OverflowError):
-            return False
-    if same != same:
-        return bool(target != target)
-    return bool(same == target) and bool(np.signbit(same) == np.signbit(target))
+        target = np.asarray(wanted).astype(found.dtype)
+    wide = (complex(found), complex(target))
+    return all(
+        (a != a and b != b) or (a == b and math.copysign(1, a) == math.copysign(1, b))
+        for a, b in zip(*((z.real, z.imag) for z in wide), strict=True)
+    )
