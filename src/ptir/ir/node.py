@@ -120,7 +120,9 @@ CONSTANT = Op(
 
 
 def leaf(source: Source) -> Node:
-    return make(LEAF, (), {"source": source})
+    key = (LEAF, (), Attrs({"source": source}))  # nothing to check: each call's results are leaves
+    found = _interned.get(key)
+    return found if found is not None else _intern(key, source.type)
 
 
 def param(slot: int, type: Type) -> Node:

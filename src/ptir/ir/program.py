@@ -173,11 +173,10 @@ def _verify_node(node: Node, program: Program) -> None:
     inferred = node.op.infer(*types, **attrs)
     if inferred != node.type:
         raise SpecError("type", node.op.name, f"declared {node.type}, inferred {inferred}")
-    if node.op is not CONSTANT and isinstance(node.type, TensorType):
-        stray = node.type.symbols - program.bound
-        if stray and not node.operands:
-            names = ", ".join(sorted(f"?{s}" for s in stray))
-            raise SpecError("dim", node.op.name, f"no input binds {names}")
+    stray = node.attrs.symbols - program.bound
+    if stray:
+        names = ", ".join(sorted(f"?{s}" for s in stray))
+        raise SpecError("dim", node.op.name, f"no input binds {names}")
 
 
 def _state_slots(program: Program) -> list[int]:
