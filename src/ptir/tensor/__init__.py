@@ -1,11 +1,11 @@
 """The lazy tensor and how to make one. Knows no functional, no layer and no model."""
 
+from .arithmetic import matmul as matmul
 from .core import Operand as Operand
 from .core import Tensor as Tensor
 from .core import as_tensor as as_tensor
 from .core import binary as binary
 from .core import common_backend as common_backend
-from .core import matmul as matmul
 from .core import realize as realize
 from .core import tensor_of as tensor_of
 from .create import arange as arange

@@ -10,7 +10,7 @@ import numpy as np
 
 from ptir import config, engine, ops
 from ptir.backends import Backend
-from ptir.engine import Argument, Computed, Data, Held
+from ptir.engine import Computed, Data, Held
 from ptir.ir import (
     CONSTANT,
     LEAF,
@@ -23,14 +23,15 @@ from ptir.ir import (
     TensorType,
     TupleType,
     Value,
+    attr,
     constant,
     dtype,
     leaf,
 )
 from ptir.ir.type import Shape
 
-from . import index
-from .promote import common_dtype, common_shape
+from . import arithmetic, index
+from .promote import common_dtype, common_shape, weak_dtype
 
 Number = bool | int | float | complex
 Operand = Any  # a Tensor, a Python number or a NumPy array
@@ -89,7 +90,7 @@ class Tensor(Value):
         tensors = [x for x in operands if isinstance(x, Tensor)]
         nodes = tuple(_node(x, tensors[0]) for x in operands)
         made = Tensor(op(*nodes, **attrs), common_backend(op.name, tensors))
-        if config.current().eager and all(map(_is_known, nodes)):
+        if config.current().eager and isinstance(made.node.type, TensorType) and _is_known(nodes):
             made = made.realize()
         return made
 
@@ -179,22 +180,22 @@ class Tensor(Value):
         return binary(ops.mul, other, self)
 
     def __truediv__(self, other: Operand) -> "Tensor":
-        return _divide(self, other)
+        return arithmetic.divide(*_pair("div", self, other))
 
     def __rtruediv__(self, other: Operand) -> "Tensor":
-        return _divide(other, self)
+        return arithmetic.divide(*_pair("div", other, self))
 
     def __floordiv__(self, other: Operand) -> "Tensor":
-        return _floor_divide(self, other)
+        return arithmetic.floor_divide(*_pair("div", self, other))
 
     def __rfloordiv__(self, other: Operand) -> "Tensor":
-        return _floor_divide(other, self)
+        return arithmetic.floor_divide(*_pair("div", other, self))
 
     def __mod__(self, other: Operand) -> "Tensor":
-        return _modulo(self, other)
+        return arithmetic.modulo(*_pair("rem", self, other))
 
     def __rmod__(self, other: Operand) -> "Tensor":
-        return _modulo(other, self)
+        return arithmetic.modulo(*_pair("rem", other, self))
 
     def __pow__(self, other: Operand) -> "Tensor":
         return binary(ops.pow_, self, other)
@@ -202,8 +203,11 @@ class Tensor(Value):
     def __rpow__(self, other: Operand) -> "Tensor":
         return binary(ops.pow_, other, self)
 
-    def __matmul__(self, other: "Tensor") -> "Tensor":
-        return matmul(self, other)
+    def __matmul__(self, other: Operand) -> "Tensor":
+        return arithmetic.matmul(self, as_tensor(other))
+
+    def __rmatmul__(self, other: Operand) -> "Tensor":
+        return arithmetic.matmul(as_tensor(other), self)
 
     def __neg__(self) -> "Tensor":
         return ops.neg(self)
@@ -254,24 +258,30 @@ class Tensor(Value):
 
     def sum(self, axis: Axes = None, keepdims: bool = False) -> "Tensor":
         """Sum over axes (all, if not stated); integers and booleans sum in 64 bits."""
-        x = self.astype("si64") if self.dtype.kind == "bool" else self
-        out = {"int": "si64", "uint": "ui64"}.get(x.dtype.kind)
-        return x._reduce("sum", axis, keepdims, None if out is None else dtype(out))
+        return self._accumulate("sum", axis, keepdims)
 
     def mean(self, axis: Axes = None, keepdims: bool = False) -> "Tensor":
-        """Arithmetic mean; integers give f32."""
+        """Arithmetic mean; integers give f32. Narrow floats stay wide until they are divided."""
         x = self if self.dtype.kind in ("float", "complex") else self.astype("f32")
-        total = x._reduce("sum", axis, keepdims)
+        wide = dtype("f32") if x.dtype.bits < 32 else x.dtype
+        total = x._reduce("sum", axis, keepdims, wide)
         count: Size = 1
         for i in self._axes(axis):
             size = self.shape[i]
             count = size * count if isinstance(count, int) else count * size
         if isinstance(count, int):
-            return total / count
-        return total / as_tensor(1, x).broadcast_to(x.shape)._reduce("sum", axis, keepdims)
+            return (total / count).astype(x.dtype)
+        ones = as_tensor(1, total).broadcast_to(x.shape)
+        return (total / ones._reduce("sum", axis, keepdims)).astype(x.dtype)
 
     def prod(self, axis: Axes = None, keepdims: bool = False) -> "Tensor":
-        return self._reduce("prod", axis, keepdims)
+        """Product over axes; integers and booleans multiply in 64 bits."""
+        return self._accumulate("prod", axis, keepdims)
+
+    def _accumulate(self, kind: str, axis: Axes, keepdims: bool) -> "Tensor":
+        x = self.astype("si64") if self.dtype.kind == "bool" else self
+        out = {"int": dtype("si64"), "uint": dtype("ui64")}.get(x.dtype.kind)
+        return x._reduce(kind, axis, keepdims, out)
 
     def max(self, axis: Axes = None, keepdims: bool = False) -> "Tensor":
         return self._reduce("max", axis, keepdims)
@@ -303,7 +313,7 @@ class Tensor(Value):
 
     def _axes(self, axis: Axes) -> tuple[int, ...]:
         given = range(self.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
-        return tuple(a + self.ndim if a < 0 else a for a in given)
+        return tuple(_axis(a, self.ndim) for a in given)
 
     # --- shape and dtype ---
 
@@ -333,17 +343,17 @@ class Tensor(Value):
         return self if sizes == self.shape else ops.broadcast_to(self, shape=sizes)
 
     def expand_dims(self, axis: int) -> "Tensor":
-        place = axis + self.ndim + 1 if axis < 0 else axis
+        place = _axis(axis, self.ndim + 1)
         return self.reshape(*self.shape[:place], 1, *self.shape[place:])
 
     def squeeze(self, axis: int) -> "Tensor":
-        place = self._axes(axis)[0]
+        place = _axis(axis, self.ndim)
         if self.shape[place] != 1:
             raise SpecError("shape", "squeeze", f"axis {axis} of {self.type} is not of size 1")
         return self.reshape(*self.shape[:place], *self.shape[place + 1 :])
 
     def __getitem__(self, key: Any) -> "Tensor":
-        return index.select(self, key)
+        return index.select(self, key, as_tensor)
 
 
 # --- what tensors share ---
@@ -371,23 +381,26 @@ def as_tensor(x: Operand, like: Tensor | None = None) -> Tensor:
     """
     if isinstance(x, Tensor):
         return x
-    if isinstance(x, (bool, int, float, complex)):
-        return Tensor(constant(x, _weak_dtype(x, like)))
+    if isinstance(x, Number) and not isinstance(x, np.generic):
+        return Tensor(_number(x, weak_dtype(x, None if like is None else like.dtype)))
     return Tensor(leaf(Data(_own(np.asarray(x)))))
 
 
-def _weak_dtype(x: Number, like: Tensor | None) -> DType:
-    own = {bool: "i1", int: "si64", float: "f32", complex: "c64"}[type(x)]
-    if like is None:
-        return dtype(own)
-    rank = {"bool": 0, "int": 1, "uint": 1, "float": 2, "complex": 3}
-    fits = rank[like.dtype.kind] >= rank[dtype(own).kind]
-    return like.dtype if fits else dtype(own)
+def _number(x: Number, element: DType) -> Node:
+    try:
+        with np.errstate(over="ignore"):  # beyond the largest float is infinity
+            return constant(x, element)
+    except OverflowError:
+        raise SpecError(
+            "value", "constant", f"{x} does not fit {element}; cast the tensor to a wider dtype"
+        ) from None
 
 
 def _own(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """A copy, unless nobody can write to the array: a lazy graph reads it later."""
-    return array if not array.flags.writeable else array.copy()
+    if array.flags.writeable or array.base is not None or not array.dtype.isnative:
+        return array.astype(array.dtype.newbyteorder("="))
+    return array
 
 
 def binary(op: Op, a: Operand, b: Operand, /, **attrs: Any) -> Tensor:
@@ -402,63 +415,6 @@ def _pair(op: str, a: Operand, b: Operand) -> tuple[Tensor, Tensor]:
     to = common_dtype(op, x.dtype, y.dtype)
     shape = common_shape(op, x.shape, y.shape)
     return x.astype(to).broadcast_to(shape), y.astype(to).broadcast_to(shape)
-
-
-def _divide(a: Operand, b: Operand) -> Tensor:
-    x, y = _pair("div", a, b)
-    if x.dtype.kind not in ("float", "complex"):
-        x, y = x.astype("f32"), y.astype("f32")
-    return ops.div(x, y)
-
-
-def _modulo(a: Operand, b: Operand) -> Tensor:
-    """The remainder with the sign of the divisor, as Python's."""
-    x, y = _pair("rem", a, b)
-    rest: Tensor = ops.rem(x, y)
-    wrong = (rest != 0) & ((rest < 0) ^ (y < 0))
-    return ops.select(wrong, rest + y, rest)
-
-
-def _floor_divide(a: Operand, b: Operand) -> Tensor:
-    x, y = _pair("div", a, b)
-    if x.dtype.is_float:
-        return ops.floor(ops.div(x, y))
-    return ops.div(x - _modulo(x, y), y)
-
-
-def matmul(a: Tensor, b: Tensor) -> Tensor:
-    """`a @ b`: batch axes broadcast, f32 accumulation for narrow floats, the dtype of `a` and `b`.
-
-    Shapes [..., M, K] and [..., K, N] give [..., M, N]; a vector is a matrix of one row (left) or
-    one column (right) that is dropped again.
-    """
-    to = common_dtype("matmul", a.dtype, b.dtype)
-    x = a.astype(to) if a.ndim > 1 else a.astype(to).expand_dims(0)
-    y = b.astype(to) if b.ndim > 1 else b.astype(to).expand_dims(1)
-    if 0 in (a.ndim, b.ndim) or x.shape[-1] != y.shape[-2]:
-        raise SpecError(
-            "shape", "matmul", f"{a.type} @ {b.type}: the last axis of a must equal axis −2 of b"
-        )
-    product = _batched(x, y)
-    if a.ndim == 1:
-        product = product.squeeze(-2)
-    return product if b.ndim > 1 else product.squeeze(-1)
-
-
-def _batched(x: Tensor, y: Tensor) -> Tensor:
-    if y.ndim == 2:  # the common case needs no batch axes: rows of x stay where they are
-        return ops.dot_general(x, y, contract_lhs=(x.ndim - 1,), contract_rhs=(0,))
-    batch = common_shape("matmul", x.shape[:-2], y.shape[:-2])
-    x, y = (t.broadcast_to(*batch, *t.shape[-2:]) for t in (x, y))
-    axes = tuple(range(len(batch)))
-    return ops.dot_general(
-        x,
-        y,
-        batch_lhs=axes,
-        batch_rhs=axes,
-        contract_lhs=(len(axes) + 1,),
-        contract_rhs=(len(axes),),
-    )
 
 
 def common_backend(op: str, tensors: Sequence[Tensor]) -> str | None:
@@ -478,6 +434,13 @@ def _node(x: Any, like: Tensor) -> Node:
     return as_tensor(x, like).broadcast_to(like.shape).node
 
 
+def _axis(axis: int, rank: int) -> int:
+    try:
+        return attr.normal_axis(axis, rank)
+    except (TypeError, ValueError) as error:
+        raise SpecError("attribute", "axis", str(error)) from None
+
+
 def _sizes(given: Sequence[Any]) -> tuple[Any, ...]:
     one = given[0] if len(given) == 1 else None
     return tuple(one if isinstance(one, (tuple, list)) else given)
@@ -487,9 +450,11 @@ def _is_data(node: Node) -> bool:
     return node.op is LEAF
 
 
-def _is_known(node: Node) -> bool:
-    if node.op is LEAF:
-        return isinstance(node.attrs["source"], Held) and not isinstance(
-            node.attrs["source"], Argument
-        )
-    return node.op is CONSTANT
+def _is_known(nodes: Sequence[Node]) -> bool:
+    """Whether an op on these nodes can run at once: all are data, or several values of data."""
+    return all(
+        _is_known(node.operands)
+        if isinstance(node.type, TupleType)
+        else node.op is CONSTANT or (node.op is LEAF and isinstance(node.attrs["source"], Held))
+        for node in nodes
+    )

@@ -7,7 +7,7 @@ import numpy as np
 
 from ptir import ops
 from ptir.engine import Data
-from ptir.ir import DTypeLike, Size, constant, dtype, leaf
+from ptir.ir import DTypeLike, Size, SpecError, constant, dtype, leaf
 
 from .core import Operand, Tensor, as_tensor
 from .promote import common_dtype, common_shape
@@ -16,20 +16,31 @@ __all__ = ["arange", "concat", "full", "ones", "stack", "tensor", "where", "zero
 
 
 def tensor(data: Any, dtype_: DTypeLike | None = None, *, backend: str | None = None) -> Tensor:
-    """A tensor of data: a nested list, a NumPy array, anything with `__array__` or `__dlpack__`.
+    """A tensor of data: a nested list, a NumPy array, anything with `__array__`.
 
-    The data is copied. Python floats become f32 and ints si64 unless `dtype_` says otherwise.
+    The data is copied. Python floats become f32 and ints si64 unless `dtype_` says otherwise; an
+    array is cast as `astype` does.
     """
     if isinstance(data, Tensor):
         return data if dtype_ is None else data.astype(dtype_)
     array = np.array(data)
-    plain = not isinstance(data, (np.ndarray, np.generic))
-    if dtype_ is None and plain and array.dtype == np.float64:
-        dtype_ = "f32"
-    if dtype_ is not None:
-        array = array.astype(dtype(dtype_).numpy)
+    if isinstance(data, (bool, int, float, complex, list, tuple)):
+        array = _converted(data, array, dtype_)
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     array.flags.writeable = False
-    return Tensor(leaf(Data(array)), backend)
+    made = Tensor(leaf(Data(array)), backend)
+    return made if dtype_ is None else made.astype(dtype_)
+
+
+def _converted(data: Any, array: np.ndarray[Any, Any], to: DTypeLike | None) -> Any:
+    """Python numbers in the dtype that is wanted, or that they have by default."""
+    if to is not None:
+        try:
+            return np.array(data, dtype(to).numpy)
+        except OverflowError as error:
+            raise SpecError("value", "tensor", f"{error}; choose a wider dtype") from None
+    # An array among the numbers keeps its precision only if it is given alone.
+    return array.astype(np.float32) if array.dtype == np.float64 else array
 
 
 def full(shape: Sequence[Size], value: bool | float, dtype_: DTypeLike = "f32") -> Tensor:
@@ -51,9 +62,10 @@ def arange(stop: Size, dtype_: DTypeLike = "si64") -> Tensor:
 
 def concat(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     """Tensors joined along an axis, cast to their common dtype."""
-    first, *rest = tensors
-    to = first.dtype
-    for t in rest:
+    if not tensors:
+        raise SpecError("arity", "concat", "no tensors came; the dtype would be unknown")
+    to = tensors[0].dtype
+    for t in tensors[1:]:
         to = common_dtype("concat", to, t.dtype)
     return ops.concat(*(t.astype(to) for t in tensors), axis=axis)
 
@@ -63,11 +75,11 @@ def stack(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     return concat([t.expand_dims(axis) for t in tensors], axis)
 
 
-def where(condition: Tensor, a: Operand, b: Operand) -> Tensor:
+def where(condition: Operand, a: Operand, b: Operand) -> Tensor:
     """`a` where the condition holds, else `b`; all three broadcast."""
     like = a if isinstance(a, Tensor) else b if isinstance(b, Tensor) else None
-    x, y = as_tensor(a, like), as_tensor(b, like)
+    chosen, x, y = as_tensor(condition), as_tensor(a, like), as_tensor(b, like)
     to = common_dtype("where", x.dtype, y.dtype)
-    shape = common_shape("where", condition.shape, x.shape, y.shape)
+    shape = common_shape("where", chosen.shape, x.shape, y.shape)
     x, y = (t.astype(to).broadcast_to(shape) for t in (x, y))
-    return ops.select(condition.broadcast_to(shape), x, y)
+    return ops.select(chosen.broadcast_to(shape), x, y)

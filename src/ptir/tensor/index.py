@@ -1,6 +1,9 @@
 """NumPy-like indexing written with ops: integers, slices, `None`, `...`, and one integer tensor."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ptir import ops
 from ptir.ir import Dim, Size, SpecError
@@ -9,22 +12,47 @@ if TYPE_CHECKING:
     from .core import Tensor
 
 
-def select(x: "Tensor", key: Any) -> "Tensor":
-    """`x[key]`. Slices may have any step; an integer tensor selects along its axis (`take`)."""
-    keys = _complete(x, key if isinstance(key, tuple) else (key,))
-    arrays = [k for k in keys if not isinstance(k, (int, slice, type(None)))]
-    if len(arrays) > 1:
+def select(x: "Tensor", key: Any, lift: Callable[[Any], "Tensor"]) -> "Tensor":
+    """`x[key]`, as NumPy: slices may have any step, an integer tensor selects along its axis.
+
+    `lift` makes a list or an array an index tensor. Negative indices count from the end (in a
+    tensor, not along a symbolic axis).
+    """
+    keys = _complete(x, [_plain(k) for k in (key if isinstance(key, tuple) else (key,))])
+    places = [i for i, k in enumerate(keys) if not isinstance(k, (int, slice, type(None)))]
+    if len(places) > 1:
         raise SpecError("index", "getitem", "one integer tensor at most; use ops.gather_nd")
     x = _slice(x, [k for k in keys if k is not None])
-    if arrays:
-        axis = [k for k in keys if k is not None].index(arrays[0])
-        x = _take(x, arrays[0], axis)
-        spread = arrays[0].ndim
-        keys = [k for old in keys for k in ([slice(None)] * spread if old is arrays[0] else [old])]
-    return _reshape(x, keys)
+    if not places:
+        return _reshape(x, keys)
+    (place,) = places
+    indices = lift(keys[place])
+    x = _take(x, indices, sum(k is not None for k in keys[:place]))
+    front = _goes_first(keys)
+    keys[place : place + 1] = [slice(None)] * indices.ndim
+    x = _reshape(x, keys)
+    if not front:
+        return x
+    begin = sum(not isinstance(k, int) for k in keys[:place])
+    moved = range(begin, begin + indices.ndim)
+    return x.transpose(*moved, *(i for i in range(x.ndim) if i not in moved))
 
 
-def _complete(x: "Tensor", keys: tuple[Any, ...]) -> list[Any]:
+def _plain(key: Any) -> Any:
+    """Any integer as an `int`; booleans, which NumPy takes for masks, are refused."""
+    if isinstance(key, (bool, np.bool_)):
+        raise SpecError("index", "getitem", "a bool is no index; use ptir.where for a mask")
+    return int(key) if isinstance(key, np.integer) else key
+
+
+def _goes_first(keys: list[Any]) -> bool:
+    """Whether the axes of an index tensor come first: NumPy's rule where a slice or `None` stands
+    between it and an integer."""
+    chosen = [i for i, k in enumerate(keys) if not isinstance(k, (slice, type(None)))]
+    return chosen[-1] - chosen[0] >= len(chosen)
+
+
+def _complete(x: "Tensor", keys: list[Any]) -> list[Any]:
     """One key for each axis of `x` (and the `None`s between): `...` written out."""
     used = sum(k is not None and k is not Ellipsis for k in keys)
     if used > x.ndim:
@@ -82,9 +110,13 @@ def _from_end(index: Size, size: Size) -> Size:
     return index + size if isinstance(index, int) and index < 0 else index
 
 
-def _take(x: "Tensor", indices: Any, axis: int) -> "Tensor":
+def _take(x: "Tensor", indices: "Tensor", axis: int) -> "Tensor":
     if not indices.dtype.is_integer:
         raise SpecError("index", "getitem", f"a tensor index is {indices.type}, wanted integers")
+    size = x.shape[axis]
+    if indices.dtype.kind == "int" and isinstance(size, int):
+        indices = indices.astype("si64")  # wide enough for the size that is added
+        indices = ops.select(indices < 0, indices + size, indices)
     return ops.take(x, indices, axis=axis)
 
 

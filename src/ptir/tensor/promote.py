@@ -7,6 +7,8 @@ from ptir.ir.type import Shape
 
 _RANK_OF_KIND = {"bool": 0, "uint": 1, "int": 1, "float": 2, "complex": 3}
 
+_WEAK = ((bool, "i1"), (int, "si64"), (float, "f32"), (complex, "c64"))
+
 
 def common_dtype(op: str, a: DType, b: DType) -> DType:
     """The dtype in which `a` and `b` meet: of the higher kind, else the wider one.
@@ -51,3 +53,12 @@ def _common_size(op: str, sizes: Sequence[Size], shapes: Sequence[Shape]) -> Siz
             "shape", op, f"shapes {came} do not broadcast: {' ≠ '.join(map(str, wide))}"
         )
     return next(iter(wide), 1)
+
+
+def weak_dtype(number: complex, like: DType | None) -> DType:
+    """The dtype of a Python number: that of the tensor it meets where the kind fits, else f32, c64
+    or si64."""
+    own = dtype(next(name for kind, name in _WEAK if isinstance(number, kind)))
+    if like is None or _RANK_OF_KIND[like.kind] < _RANK_OF_KIND[own.kind]:
+        return own
+    return like
