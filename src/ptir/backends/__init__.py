@@ -3,10 +3,10 @@
 Third parties add theirs through the entry-point group `ptir.backends`.
 """
 
-from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pkgutil import iter_modules
+from threading import RLock
 
 from ptir.ir import PtirError, nearest
 
@@ -19,9 +19,22 @@ class BackendError(PtirError):
     """A backend that does not exist, or cannot do what was asked."""
 
 
-@cache
+_found: dict[str, Backend] = {}
+_lock = RLock()
+
+
 def find(name: str) -> Backend:
     """The one instance of the backend of this name; a `BackendError` names the nearest spelling."""
+    known = _found.get(name)
+    if known is not None:
+        return known
+    with _lock:  # two instances would not know each other's handles
+        if name not in _found:
+            _found[name] = _load(name)
+        return _found[name]
+
+
+def _load(name: str) -> Backend:
     if name in _built_in():
         made = import_module(f"{__name__}.{name}").Backend()
     elif name in (foreign := entry_points(group="ptir.backends")).names:
@@ -32,6 +45,8 @@ def find(name: str) -> Backend:
         raise BackendError(
             f"backend {name!r}: {type(made).__name__} is not a ptir.backends.Backend"
         )
+    if made.name != name:
+        raise BackendError(f"backend {name!r} calls itself {made.name!r}; give it one name")
     return made
 
 
