@@ -2,6 +2,7 @@
 model.
 """
 
+from .cache import PassRun as PassRun
 from .cache import Plan as Plan
 from .cache import PlanKey as PlanKey
 from .cache import Stats as Stats
@@ -9,8 +10,12 @@ from .dump import dump as dump
 from .run import PLANS as PLANS
 from .run import backend_of as backend_of
 from .run import execute as execute
+from .run import key_of as key_of
+from .run import lower as lower
+from .run import passes_of as passes_of
 from .run import plan_of as plan_of
 from .run import run as run
+from .run import settings_of as settings_of
 from .source import Argument as Argument
 from .source import Computed as Computed
 from .source import Data as Data

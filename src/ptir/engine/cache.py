@@ -2,7 +2,7 @@
 words.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
@@ -47,6 +47,9 @@ class Plan:
     compile_ms: float
 
 
+KEPT_REASONS = 1000
+
+
 @dataclass
 class Stats:
     """Counters since the start or the last `clear`."""
@@ -54,10 +57,7 @@ class Stats:
     hits: int = 0
     misses: int = 0
     evictions: int = 0
-    reasons: list[str] = field(default_factory=list)
-
-
-KEPT_REASONS = 1000
+    reasons: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_REASONS))
 
 
 class PlanCache:
@@ -84,7 +84,7 @@ class PlanCache:
             if found is not None:
                 return found, True
             try:
-                plan = compile(key, self._reason(key))
+                plan = compile(key, self.reason(key))
                 self._insert(plan, capacity)
             finally:
                 with self._lock:
@@ -109,8 +109,11 @@ class PlanCache:
                 self.stats.hits += 1
             return found
 
-    def _reason(self, key: PlanKey) -> str:
+    def reason(self, key: PlanKey) -> str:
+        """Why the cache has no plan of `key`, in words; the empty string if it has one."""
         with self._lock:
+            if key in self._plans:
+                return ""
             if key in self._evicted:
                 return "evicted: it was compiled before, but the cache was full"
             known = list(self._plans)
@@ -119,7 +122,6 @@ class PlanCache:
     def _insert(self, plan: Plan, capacity: int) -> None:
         with self._lock:
             self.stats.misses += 1
-            del self.stats.reasons[: len(self.stats.reasons) - KEPT_REASONS + 1]
             self.stats.reasons.append(plan.reason)
             self._evicted.pop(plan.key, None)
             self._plans[plan.key] = plan

@@ -28,10 +28,10 @@ class Sink:
         self.mode = mode
         self._number = count(len(list(folder.glob("*.ptir"))))
 
-    def wants(self, hit: bool) -> bool:
-        return self.mode == "all" or not hit
-
-    def write(self, plan: Plan, hit: bool, run_ms: float, error: str | None) -> None:
+    def write(
+        self, plan: Plan, hit: bool, run_ms: float | None = None, error: str | None = None
+    ) -> None:
+        """Write down a plan, and how long it ran, if it did."""
         stem = f"{next(self._number):05d}_{'hit' if hit else 'miss'}"
         facts = {
             "cache": "hit" if hit else "miss",
@@ -45,7 +45,8 @@ class Sink:
             "run_ms": run_ms,
             "error": error,
         }
-        (self.folder / f"{stem}.ptir").write_text(print_program(plan.program), encoding="utf-8")
+        program = print_program(plan.program, literals=True)
+        (self.folder / f"{stem}.ptir").write_text(program, encoding="utf-8")
         text = json.dumps(facts, indent=2) + "\n"
         (self.folder / f"{stem}.json").write_text(text, encoding="utf-8")
 

@@ -14,16 +14,19 @@ if TYPE_CHECKING:
 def explain_miss(key: PlanKey, known: Iterable[PlanKey]) -> str:
     """The reason in words; `known` keys come with the most recently used first."""
     nearest: PlanKey | None = None
-    structure = _structure(key.program)
     for other in known:
         if other.program == key.program:
             return _other_setting(key, other)
         if nearest is None and other.backend == key.backend:
-            nearest = other if _structure(other.program) == structure else None
+            nearest = other if _alike(key.program, other.program) else None
     if nearest is None:
         nodes, inputs = len(key.program.nodes), len(key.program.inputs)
         return f"new graph: {nodes} nodes, {inputs} inputs"
     return _other_program(key.program, nearest.program)
+
+
+def _alike(program: Program, other: Program) -> bool:
+    return len(program.nodes) == len(other.nodes) and _structure(program) == _structure(other)
 
 
 def _structure(program: Program) -> Any:
@@ -34,18 +37,19 @@ def _structure(program: Program) -> Any:
 
 
 def _other_setting(key: PlanKey, other: PlanKey) -> str:
-    for field, name in (
-        ("backend", "backend"), ("version", "backend version"),
-        ("options", "backend options"), ("passes", "pipeline"),
-    ):  # fmt: skip
-        new, old = getattr(key, field), getattr(other, field)
-        if new != old:
-            return f"{name}: {_words(old)} → {_words(new)}"
-    return "a thread compiled it at the same time"
+    changes = (
+        ("backend", other.backend, key.backend),
+        ("backend version", other.version, key.version),
+        ("backend options", other.options, key.options),
+        ("pipeline", other.passes, key.passes),
+    )
+    return next(
+        f"{what}: {_words(old)} → {_words(new)}" for what, old, new in changes if old != new
+    )
 
 
 def _words(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return (", ".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)
 
 
 def _other_program(program: Program, other: Program) -> str:

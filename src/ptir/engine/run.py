@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from time import perf_counter
+from typing import Any
 
 from ptir import backends, config, passes
 from ptir.backends import Backend, Handle
@@ -27,24 +28,39 @@ def run(results: Sequence[Node], backend: Backend) -> Sequence[Handle]:
     return execute(plan, handles, hit)
 
 
+def settings_of(backend: Backend) -> tuple[Any, ...]:
+    """What decides, besides the program, which plan it gets: cheap to ask for at each call."""
+    return backend.name, backend.version, backend.options(), config.current().passes
+
+
+def passes_of(backend: Backend) -> tuple[passes.Pass, ...]:
+    """The passes in force before a program is legalized for `backend`."""
+    return passes.pipeline(backend.pipeline(), sorted(config.current().passes))
+
+
+def key_of(program: Program, backend: Backend, chosen: Sequence[passes.Pass]) -> PlanKey:
+    names = tuple(map(passes.name, chosen))
+    return PlanKey(program, names, backend.name, backend.version, backend.options())
+
+
 def plan_of(program: Program, backend: Backend) -> tuple[Plan, bool]:
     """The plan of a program on a backend, and whether the cache had it."""
-    knobs = config.current()
-    chosen = passes.pipeline(backend.pipeline(), sorted(knobs.passes))
-    key = PlanKey(
-        program,
-        tuple(map(passes.name, chosen)),
-        backend.name,
-        backend.version,
-        backend.options(),
+    chosen = passes_of(backend)
+    plan, hit = PLANS.fetch(
+        key_of(program, backend, chosen),
+        config.current().plan_cache,
+        lambda key, why: _compile(key, why, backend, chosen),
     )
-    return PLANS.fetch(key, knobs.plan_cache, lambda key, why: _compile(key, why, backend, chosen))
+    to = sink()
+    if to is not None and to.mode == "compile" and not hit:
+        to.write(plan, hit)
+    return plan, hit
 
 
 def execute(plan: Plan, handles: Sequence[Handle], hit: bool = True) -> Sequence[Handle]:
-    """Run a plan; with a trace sink in force, write down what ran."""
+    """Run a plan; with a trace sink for `all` in force, write down what ran."""
     to = sink()
-    if to is None or not to.wants(hit):
+    if to is None or to.mode != "all":
         return plan.executable(*handles)
     return _traced(plan, handles, hit, to)
 
@@ -63,7 +79,17 @@ def _traced(plan: Plan, handles: Sequence[Handle], hit: bool, to: Sink) -> Seque
 
 def _compile(key: PlanKey, reason: str, backend: Backend, chosen: Sequence[passes.Pass]) -> Plan:
     begun = perf_counter()
-    program, runs = key.program, list[PassRun]()
+    program, runs = lower(key.program, backend, chosen)
+    executable = backend.compile(program)
+    took = (perf_counter() - begun) * 1e3
+    return Plan(key, program, executable, runs, reason, took)
+
+
+def lower(
+    program: Program, backend: Backend, chosen: Sequence[passes.Pass]
+) -> tuple[Program, tuple[PassRun, ...]]:
+    """The program after the passes, every node claimed by `backend`, and what each pass did."""
+    runs = list[PassRun]()
     verify = config.current().verify
     if verify:
         program.verify()
@@ -75,9 +101,7 @@ def _compile(key: PlanKey, reason: str, backend: Backend, chosen: Sequence[passe
         program = after
         if verify:
             _verify_after(passes.name(one), program)
-    executable = backend.compile(program)
-    took = (perf_counter() - begun) * 1e3
-    return Plan(key, program, executable, tuple(runs), reason, took)
+    return program, tuple(runs)
 
 
 def _verify_after(name: str, program: Program) -> None:

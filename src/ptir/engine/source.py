@@ -19,7 +19,16 @@ class Held(Source):
     """A source whose value can be had on a backend."""
 
     @abstractmethod
-    def handle(self, backend: Backend) -> Handle: ...
+    def handle(self, backend: Backend) -> Handle:
+        """The value on a backend, for one run that reads it."""
+
+    def keep(self, backend: Backend) -> Handle:
+        """The value on a backend, for many runs that read it."""
+        return self.handle(backend)
+
+    def donate(self, backend: Backend) -> Handle:
+        """The value on a backend, for one run that may overwrite it: a copy, if others read it."""
+        return backend.put(self.load().copy())
 
 
 class Data(Held):
@@ -43,16 +52,25 @@ class Computed(Held):
         self.type = type
         self.backend = backend
         self._handle: Handle | None = handle
+        self._shared = False  # a host view or a compiled function still reads the buffer
 
     def load(self) -> Array:
+        self._shared = True
         return self.backend.get(self._alive())
 
     def handle(self, backend: Backend) -> Handle:
         return self._alive() if backend is self.backend else backend.put(self.load())
 
-    def donate(self) -> None:
-        """The program that runs next may overwrite the value: nobody reads it again."""
+    def keep(self, backend: Backend) -> Handle:
+        self._shared = True
+        return self.handle(backend)
+
+    def donate(self, backend: Backend) -> Handle:
+        handle = self._alive()
+        if self._shared or backend is not self.backend:
+            handle = super().donate(backend)
         self._handle = None
+        return handle
 
     def _alive(self) -> Handle:
         if self._handle is None:
