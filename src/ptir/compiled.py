@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from inspect import Signature, signature
+from inspect import Parameter, Signature, signature
 from threading import RLock
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
@@ -12,7 +12,19 @@ import numpy as np
 from ptir import config, engine
 from ptir.backends import Backend, Handle
 from ptir.engine import Computed, Held, Plan
-from ptir.ir import LEAF, Dim, Role, SpecError, TensorType, TupleType, bind, leaf, type_of
+from ptir.ir import (
+    LEAF,
+    Dim,
+    Node,
+    Role,
+    SpecError,
+    TensorType,
+    TupleType,
+    bind,
+    leaf,
+    postorder,
+    type_of,
+)
 from ptir.tensor import Tensor, as_tensor, realize
 from ptir.trace import Traced, trace
 from ptir.tree import Shape, flatten
@@ -34,15 +46,17 @@ class _Bound:
     fixed: tuple[Handle, ...]  # parameters and other outer values
     owners: tuple[Held, ...]  # what the fixed handles belong to: alive as long as they are used
     states: tuple[int, ...]
+    symbolic: bool
     results: dict[Any, tuple[TensorType, ...]] = field(default_factory=dict)
 
-    def result_types(self, shapes: tuple[tuple[int, ...], ...]) -> tuple[TensorType, ...]:
-        """The types of the results for arguments of these shapes."""
+    def result_types(self, leaves: Sequence[Any]) -> tuple[TensorType, ...]:
+        """The types of the results for these arguments."""
+        shapes = tuple([x.shape for x in leaves]) if self.symbolic else ()
         found = self.results.get(shapes)
         if found is None:
             if len(self.results) >= KEPT_SHAPES:
                 self.results.clear()
-            symbols = bind(self.types, shapes, "compiled function")
+            symbols = bind(self.types, shapes, "compiled function") if self.symbolic else {}
             types = (r.type.substitute(symbols) for r in self.traced.program.results)
             found = tuple(t for t in types if isinstance(t, TensorType))
             self.results[shapes] = found
@@ -66,6 +80,8 @@ class Compiled(Generic[P, R]):
         self._fn = fn
         self._signature: Signature = signature(fn)
         self._names = tuple(self._signature.parameters)
+        kinds = {p.kind for p in self._signature.parameters.values()}
+        self._plain = kinds <= {Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD}
         for name in (*state, *symbolic):
             if name not in self._names:
                 raise SpecError("compile", _name(fn), f"it has no parameter {name!r}")
@@ -80,30 +96,44 @@ class Compiled(Generic[P, R]):
         self._lock = RLock()
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        backend = self.backend
         if config.current().eager:
-            return self._fn(*_as_tensors(args), **_as_tensors(kwargs))
+            return self._fn(*_as_tensors(args, backend), **_as_tensors(kwargs, backend))
         leaves, key, shapes = self._read(args, kwargs)
-        backend = engine.backend_of(self._backend)
-        bound, hit = self._bound.get((backend.name, key)), True
-        if bound is None:
-            bound, hit = self._bind(backend, key, shapes)
-        sources = [_held(x) for x in leaves]
-        handles = [s.handle(backend) for s in sources]
-        for slot in bound.states:
-            _donate(sources[slot])
+        sources = [self._held(x) for x in leaves]
+        bound, hit = self._bind(backend, key, shapes)
+        # State first: a value that is also another argument is refused there, not overwritten.
+        donated = {slot: sources[slot].donate(backend) for slot in bound.states}
+        handles = [
+            donated[slot] if slot in donated else source.handle(backend)
+            for slot, source in enumerate(sources)
+        ]
         values = engine.execute(bound.plan, (*handles, *bound.fixed), hit)
         results = [
             Tensor(leaf(Computed(t, backend, v)), backend.name)
-            for t, v in zip(bound.result_types(tuple(x.shape for x in leaves)), values, strict=True)
+            for t, v in zip(bound.result_types(leaves), values, strict=True)
         ]
         return bound.traced.result.build(results)  # type: ignore[no-any-return]  # as fn's result
+
+    @property
+    def backend(self) -> Backend:
+        """The backend that a call runs on."""
+        return engine.backend_of(self._backend)
 
     def program(self, *args: P.args, **kwargs: P.kwargs) -> Plan:
         """The plan that a call with these arguments would run. Nothing is run."""
         _, key, shapes = self._read(args, kwargs)
-        backend = engine.backend_of(self._backend)
-        bound = self._bound.get((backend.name, key)) or self._bind(backend, key, shapes)[0]
-        return bound.plan
+        return self._bind(self.backend, key, shapes)[0].plan
+
+    def trace(self, *args: P.args, **kwargs: P.kwargs) -> Traced:
+        """What a call with these arguments would compile. Nothing is bound or run."""
+        _, key, shapes = self._read(args, kwargs)
+        return self._trace(self.backend, key, shapes)
+
+    def is_bound(self, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Whether a call with these arguments has its plan already."""
+        _, key, _ = self._read(args, kwargs)
+        return (engine.settings_of(self.backend), key) in self._bound
 
     def _read(
         self, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -111,7 +141,7 @@ class Compiled(Generic[P, R]):
         """The tensors among the arguments, the key of their types, and the arguments' structure."""
         named = (
             zip(self._names, args, strict=False)
-            if not kwargs and len(args) == len(self._names)
+            if self._plain and not kwargs and len(args) == len(self._names)
             else self._complete(args, kwargs)
         )
         leaves: list[Any] = []
@@ -135,40 +165,71 @@ class Compiled(Generic[P, R]):
     def _bind(
         self, backend: Backend, key: Any, shapes: Sequence[tuple[str, Shape]]
     ) -> tuple[_Bound, bool]:
+        place = (engine.settings_of(backend), key)
+        known = self._bound.get(place)
+        if known is not None:
+            return known, True
         with self._lock:
-            known = self._bound.get((backend.name, key))
+            known = self._bound.get(place)
             if known is not None:
                 return known, True
             bound, hit = self._make(backend, key, shapes)
             while len(self._bound) >= config.current().plan_cache:
                 self._bound.pop(next(iter(self._bound)))
-            self._bound[backend.name, key] = bound
+            self._bound[place] = bound
             return bound, hit
 
     def _make(
         self, backend: Backend, key: Any, shapes: Sequence[tuple[str, Shape]]
     ) -> tuple[_Bound, bool]:
-        types = tuple(t for _, _, found in key for t in found)
-        roles = [
-            Role.STATE if name in self._state else Role.ARGUMENT
-            for name, _, found in key
-            for _ in found
-        ]
-
-        def call(*tensors: Tensor) -> Any:
-            rest = list(tensors)
-            arguments = {name: shape.build(rest) for name, shape in shapes}
-            bound = self._signature.bind_partial()
-            bound.arguments.update(arguments)
-            return self._fn(*bound.args, **bound.kwargs)
-
-        traced = trace(call, types, roles=roles, backend=backend.name)
+        traced = self._trace(backend, key, shapes)
         traced.program.verify()
         plan, hit = engine.plan_of(traced.program, backend)
-        owners = tuple(_held(Tensor(n, backend.name)) for n in traced.outside)
-        fixed = tuple(o.handle(backend) for o in owners)
+        owners = tuple(self._held(Tensor(n, backend.name)) for n in traced.outside)
+        fixed = tuple(o.keep(backend) for o in owners)
+        types, roles = self._places(key)
         states = tuple(i for i, role in enumerate(roles) if role is Role.STATE)
-        return _Bound(plan, traced, types, fixed, owners, states), hit
+        symbolic = not all(t.is_static for t in types)
+        return _Bound(plan, traced, types, fixed, owners, states, symbolic), hit
+
+    def _trace(self, backend: Backend, key: Any, shapes: Sequence[tuple[str, Shape]]) -> Traced:
+        def call(*tensors: Tensor) -> Any:
+            rest = iter(tensors)
+            bound = self._signature.bind_partial()
+            bound.arguments.update((name, shape.build(rest)) for name, shape in shapes)
+            return self._fn(*bound.args, **bound.kwargs)
+
+        functools.update_wrapper(call, self._fn)
+        types, roles = self._places(key)
+        return trace(call, types, roles=roles, backend=backend.name)
+
+    def _places(self, key: Any) -> tuple[tuple[TensorType, ...], list[Role]]:
+        """The type and role of each argument tensor."""
+        types, roles = [], []
+        for name, _, found in key:
+            types += found
+            roles += [Role.STATE if name in self._state else Role.ARGUMENT] * len(found)
+        return tuple(types), roles
+
+    def _held(self, x: Any) -> Held:
+        """What holds the value of an argument, which is computed first if need be."""
+        tensor = as_tensor(x)
+        if tensor.node.op is not LEAF and any(map(_is_traced, postorder(tensor.node))):
+            raise self._nested()
+        if tensor.node.op is not LEAF:
+            realize(tensor)
+        source = tensor.node.attrs["source"]
+        if not isinstance(source, Held):
+            raise self._nested()
+        return source
+
+    def _nested(self) -> SpecError:
+        return SpecError(
+            "traced",
+            _name(self._fn),
+            "a compiled function was called while another one is traced; call the function that "
+            "it wraps (`.__wrapped__`) instead",
+        )
 
 
 @overload
@@ -227,27 +288,13 @@ def _type(x: Any, axes: Mapping[int, Dim]) -> TensorType:
     )
 
 
-def _held(x: Any) -> Held:
-    """What holds the value of an argument, which is computed first if need be."""
-    tensor = as_tensor(x)
-    if tensor.node.op is not LEAF:
-        realize(tensor)
-    source = tensor.node.attrs["source"]
-    if not isinstance(source, Held):
-        raise SpecError(
-            "traced", "compile", "a compiled function was called while another one is traced"
-        )
-    return source
+def _is_traced(node: Node) -> bool:
+    return node.op is LEAF and not isinstance(node.attrs["source"], Held)
 
 
-def _donate(source: Held) -> None:
-    if isinstance(source, Computed):
-        source.donate()
-
-
-def _as_tensors(arguments: Any) -> Any:
+def _as_tensors(arguments: Any, backend: Backend) -> Any:
     leaves, shape = flatten(arguments, _is_leaf)
-    return shape.build([as_tensor(x) for x in leaves])
+    return shape.build([as_tensor(x).to(backend.name) for x in leaves])
 
 
 def _name(fn: Callable[..., Any]) -> str:

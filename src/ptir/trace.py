@@ -54,6 +54,8 @@ def trace(
     tensors, shape = flatten(returned, is_tensor)
     if not tensors:
         raise SpecError("trace", _name(fn), f"it returned {returned!r}, wanted tensors")
+    for t in tensors:
+        t.type  # noqa: B018 - refuses several values that were not unpacked
     program, outside = close([t.node for t in tensors], places)
     return Traced(program, outside, shape)
 
@@ -61,7 +63,8 @@ def trace(
 def close(results: Sequence[Node], places: Sequence[Source]) -> tuple[Program, tuple[Node, ...]]:
     """A program over `places`, and the outer nodes that it takes as further inputs.
 
-    A node is outer if it stands on data but on no place. Constants are neither: they stay inside.
+    A node is outer if it stands on data but neither on a place nor on a symbol that places bind.
+    Constants are neither inner nor outer: they stay inside.
     """
     frontier = {node: _Outside(node) for node in _frontier(results, frozenset(places))}
 
@@ -75,13 +78,14 @@ def close(results: Sequence[Node], places: Sequence[Source]) -> tuple[Program, t
 
 def _frontier(results: Sequence[Node], places: frozenset[Source]) -> list[Node]:
     """The outer nodes that are results or operands of inner ones, in the order met."""
+    symbols = frozenset().union(*(place.type.symbols for place in places))
     inner: set[Node] = set()
     outer: set[Node] = set()
     met: dict[Node, None] = {}
     for node in postorder(*results):
         if node.op is LEAF:
             (inner if node.attrs["source"] in places else outer).add(node)
-        elif not inner.isdisjoint(node.operands):
+        elif not inner.isdisjoint(node.operands) or node.attrs.symbols & symbols:
             inner.add(node)
             met.update(dict.fromkeys(x for x in node.operands if x in outer))
         elif not outer.isdisjoint(node.operands):
@@ -91,12 +95,15 @@ def _frontier(results: Sequence[Node], places: frozenset[Source]) -> list[Node]:
 
 
 class _Outside(Argument):
-    """Stands for an outer value while a program is closed; keeps a parameter's role and name."""
+    """Stands for an outer value while a program is closed; keeps a parameter's role and name.
+
+    State of an enclosing function is only read here: nothing inside gives it a new value.
+    """
 
     def __init__(self, node: Node) -> None:
-        source = node.attrs["source"] if node.op is LEAF else None
-        super().__init__(node.type, source.role if source else Role.ARGUMENT)
-        self.name = source.name if source else None
+        super().__init__(node.type)
+        if node.op is LEAF and node.attrs["source"].role is Role.PARAMETER:
+            self.role, self.name = Role.PARAMETER, node.attrs["source"].name
 
 
 def is_tensor(value: Any) -> bool:
