@@ -138,8 +138,8 @@ def test_no_file_is_named_for_nothing():
 # What `import ptir` promises. Adding a name here is a decision; removing one breaks someone.
 PUBLIC = [
     "Compiled", "Dim", "Program", "PtirError", "SpecError", "Tensor", "arange", "compile", "concat",
-    "dump", "full", "functional", "ones", "ops", "realize", "stack", "tensor", "trace", "where",
-    "zeros",
+    "dump", "explain", "full", "functional", "ones", "ops", "realize", "stack", "tensor", "trace",
+    "where", "zeros",
 ]  # fmt: skip
 
 

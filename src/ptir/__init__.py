@@ -9,6 +9,7 @@ from .compiled import Compiled as Compiled
 from .compiled import compile as compile
 from .config import ConfigError as ConfigError
 from .engine import dump as dump
+from .explain import explain as explain
 from .ir import Dim as Dim
 from .ir import Program as Program
 from .ir import PtirError as PtirError
