@@ -10,9 +10,9 @@ from typing import Any
 from .attr import REQUIRED, Attr
 from .dim import Size, Symbolic
 from .error import SpecError
-from .node import CONSTANT, LEAF, PARAM, Node, Role, Source, make, param, postorder, transform
+from .node import LEAF, PARAM, Node, Role, Source, make, param, postorder, transform
 from .op import OPS
-from .type import TensorType, Type
+from .type import Type
 
 VERSION = "ptir.v1"
 
