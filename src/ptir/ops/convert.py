@@ -23,7 +23,7 @@ cast = Op(
     infer=_infer_cast,
     attrs={"dtype": attr.element()},
     reference=lambda x, *, dtype: convert(x, dtype),
-    doc="Nearest value in another dtype: floats to even, integers saturate; f8e4m3 overflows to NaN.",
+    doc="Nearest value of another dtype: ties to even, integers saturate, f8e4m3 overflows to NaN.",
 )
 
 
