@@ -1,5 +1,6 @@
 """Structure: named bodies, opaque kernels, several results."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +9,8 @@ import numpy as np
 from ptir.ir import Attrs, Node, Op, Program, SpecError, TupleType, Type, attr, region
 
 from .evaluate import evaluate
+
+_TARGET = re.compile(r"\w+(\.\w+)+\.v\d+", re.ASCII)
 
 
 def checked_region(op: str, body: Program, types: Sequence[Type]) -> tuple[Type, ...]:
@@ -64,7 +67,7 @@ call = Op(
 
 
 def _custom_call(*operands: Type, target: str, type: Type, attributes: Attrs) -> Type:
-    if target.count(".") < 2 or not target.rpartition(".")[2].startswith("v"):
+    if not _TARGET.fullmatch(target):
         raise SpecError(
             "attribute",
             "custom_call",
