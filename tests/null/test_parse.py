@@ -18,11 +18,13 @@ from ptir.ir import (
     Role,
     SpecError,
     constant,
+    from_json,
     parse_dim,
     parse_program,
     parse_type,
     print_program,
     tensor_type,
+    to_json,
 )
 from tests.programs import dims, programs, sample_programs, types
 
@@ -101,6 +103,24 @@ def test_twenty_thousand_nodes_in_a_chain_print_and_parse_in_seconds():
     assert again == program
     assert str(again) == text
     assert took < 4  # a quadratic walk would take minutes; what is usual is 0.6
+
+
+VALUES = (
+    0.0, -0.0, -1.5, 1e22, 5e-324, 1.7976931348623157e308, float("inf"), -float("inf"),
+    float("nan"), 0, -1, 1 << 127, -(1 << 127), True, False, None, "", 'a"\\\n\x7fé😀', (),
+    (1, (2.0, "x")), ROW.dtype, Dim.symbol("B"), -Dim.symbol("B"), Dim.symbol("B") * -3 + 7,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+@pytest.mark.parametrize("way", [lambda p: parse_program(str(p)), lambda p: from_json(to_json(p))])
+def test_every_kind_of_attribute_value_is_read_back(value, way):
+    given = {"a b": value, "": (value,)}
+    kernel = {"target": "test.any.v1", "type": ROW, "attributes": given}
+    program = Program.of([ROW], lambda x: ops.custom_call(x, **kernel))
+    (again,) = way(program).results
+    assert again.attrs["attributes"] == program.results[0].attrs["attributes"]
+    assert repr(again.attrs["attributes"]["a b"]) == repr(value)
 
 
 def test_states_and_unused_inputs_keep_slot_role_and_name():

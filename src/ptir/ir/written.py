@@ -155,7 +155,6 @@ class Library:
             raise SpecError("parse", "program", f"@{name} is defined twice")
         if MAIN in self._found:
             raise SpecError("parse", "program", f"@{name} comes after @{MAIN}, which is the last")
-        # A region may have a dead user, so that what is alive was still read before.
         depth = 1 + max((self._depth[body] for body, _ in bodies(program)), default=0)
         if depth > MAX_NESTING:
             raise SpecError("parse", "program", f"regions nest deeper than {MAX_NESTING}")
