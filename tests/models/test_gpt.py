@@ -155,7 +155,7 @@ def test_a_checkpoint_assembled_byte_by_byte_loads(tmp_path: Path):
         ({"num_layers": "two"}, "num_layers"),
         ({"vocab_size": -1}, "vocab_size"),
         ({"heads": 3}, "heads"),
-        ({"num_layers": 3}, "blocks.2"),
+        ({"num_layers": 3}, "blocks.1"),
         ({"vocab_size": 12}, "tok_embeddings.weight"),
         ({"num_layers": 0}, "none of the model's"),
     ],

@@ -114,13 +114,22 @@ def load_model(
     file = _file(Path(path) if path is not None else DEMO)
     name = engine.backend_of(backend).name
     checkpoint = Checkpoint(file)
-    architecture = models.find(checkpoint.kind)
-    weights = Weights(checkpoint.names(), _parameters(checkpoint, name))
-    model = architecture.model(architecture.config.read(checkpoint.config), weights)
-    weights.finish()
+    try:
+        model = _build(checkpoint, name)
+    except models.ModelError as error:
+        raise models.ModelError(f"{checkpoint.path}: {error}") from None
     beside = Path(tokenizer) if tokenizer is not None else file.parent / TOKENIZER
     known = tokenizer is not None or beside.exists()
     return LoadedModel(checkpoint, model, name, Tokenizer.from_file(beside) if known else None)
+
+
+def _build(checkpoint: Checkpoint, backend: str) -> Model:
+    """The model of a checkpoint, whose parameters are all of the file's tensors and no others."""
+    architecture = models.find(checkpoint.kind)
+    weights = Weights(checkpoint.names(), _parameters(checkpoint, backend))
+    model = architecture.model(architecture.config.read(checkpoint.config), weights)
+    weights.finish()
+    return model
 
 
 def _parameters(checkpoint: Checkpoint, backend: str) -> Callable[[str], Tensor]:
