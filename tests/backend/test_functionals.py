@@ -1,4 +1,4 @@
-"""Every functional against Torch on every backend: f64 for the formula, f32 and bf16 for rounding."""
+"""Every functional against Torch on every backend: f64 for the formula, f32, bf16 for rounding."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
