@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+import time
 
 import pytest
 import tokenizers
@@ -160,6 +161,15 @@ def test_a_long_stream_decodes_few_ids_at_a_time():
     assert longest <= 16
 
 
+def test_tokens_without_text_do_not_push_the_context_out():
+    vocab = {"~": 0, "▁a": 1, "<unk>": 2}
+    library = tokenizers.Tokenizer(models.BPE(vocab, [], unk_token="<unk>"))
+    empty, space = decoders.Replace("~", ""), decoders.Replace("▁", " ")
+    strip = decoders.Strip(" ", 1, 0)
+    library.decoder = decoders.Sequence([empty, space, decoders.Fuse(), strip])
+    assert "".join(streamed(Tokenizer(library), [1, *[0] * 40, 1])) == "a a"
+
+
 # Special tokens.
 
 
@@ -181,14 +191,31 @@ def test_a_special_token_is_made_only_when_it_is_allowed():
     assert BYTE_LEVEL.eos_id not in BYTE_LEVEL.encode(f"the{END}")
 
 
+class Slow:
+    """A library tokenizer that lets other threads run between its switch and its work."""
+
+    encode_special_tokens = True
+
+    def __init__(self, library):
+        self.library = library
+
+    def __getattr__(self, name):
+        return getattr(self.library, name)
+
+    def encode(self, text, **keywords):
+        time.sleep(0.0005)
+        self.library.encode_special_tokens = self.encode_special_tokens
+        return self.library.encode(text, **keywords)
+
+
 def test_threads_that_differ_in_special_tokens_do_not_mix():
-    text = f"the {END} there " * 20
-    wrong = []
+    tokenizer = Tokenizer(Slow(byte_level()))
+    wrong: list[bool] = []
 
     def work(allow: bool) -> None:
-        for _ in range(200):
-            ids = BYTE_LEVEL.encode(text, allow_special=allow)
-            wrong.extend([allow] if (BYTE_LEVEL.eos_id in ids) != allow else [])
+        for _ in range(50):
+            ids = tokenizer.encode(f"the {END} there", allow_special=allow)
+            wrong.extend([allow] if (tokenizer.eos_id in ids) != allow else [])
 
     threads = [threading.Thread(target=work, args=(i % 2 == 0,)) for i in range(4)]
     for thread in threads:

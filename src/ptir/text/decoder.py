@@ -12,7 +12,7 @@ _BYTE = re.compile(r"<0x[0-9A-Fa-f]{2}>")
 # Tokens kept in front of new ones: what a token decodes to depends on the neighbour before it
 # (spaces) or on the bytes of a character that it ends (at most 3).
 _CONTEXT = 8
-_SETTLED = 4  # characters in the context, so that its own start cannot matter
+_SETTLED = 4  # characters of context, so that its own start cannot matter to what follows
 
 
 @final
@@ -49,11 +49,10 @@ class IncrementalDecoder:
         return rest
 
     def _forget(self) -> None:
-        """Keep only the context, if nothing before it can reach into what follows."""
+        """Keep only the context, once it has text of its own for what follows to stand behind."""
         recent = self._ids[-_CONTEXT:]
-        tokens = (self._tokenizer.token(id) for id in recent)
         text = self._tokenizer.decode(recent)
-        if len(text) >= _SETTLED and not any(_BYTE.fullmatch(token or "") for token in tokens):
+        if len(text) >= _SETTLED:
             self._ids, self._shown = recent, len(_certain(text))
 
 
