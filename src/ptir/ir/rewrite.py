@@ -61,7 +61,8 @@ class Rewriting:
     done: dict[Node, Node] = field(default_factory=dict)
     fired: Counter[str] = field(default_factory=Counter)
     limit: int = 10_000  # of firings in all, for rules that never undo but always grow
-    _pending: dict[Node, str] = field(default_factory=dict)  # in work, and the rule that waits
+    # What is in work: each node that waits for what became of it, and by which rule.
+    _pending: dict[Node, tuple[Node, str]] = field(default_factory=dict)
     _by_op: dict[Op, list[Rule]] = field(default_factory=dict)
 
     def settle(self, root: Node) -> Node:
@@ -79,21 +80,23 @@ class Rewriting:
 
     def _step(self, node: Node, stack: list[Node]) -> None:
         """All operands are settled: rebuild `node` on them, or fire a rule, or call it settled."""
+        if node in self._pending:  # its replacement is settled by now
+            self.done[node] = self.done[self._pending.pop(node)[0]]
+            return
         target, cause = rebuild(node, tuple(self.done[x] for x in node.operands)), ""
         if target is node:
             target, cause = self._fire(node)
         if target is node or target in self.done:
             self.done[node] = self.done.get(target, node)
-            self._pending.pop(node, None)
         else:
-            self._pending[node] = cause
+            self._pending[node] = (target, cause)
             self._push(stack, (target,))
 
     def _push(self, stack: list[Node], nodes: Iterable[Node]) -> None:
         for node in nodes:
             if node in self._pending:
                 chain = list(self._pending)
-                causes = [self._pending[n] for n in chain[chain.index(node) :]]
+                causes = [self._pending[n][1] for n in chain[chain.index(node) :]]
                 names = ", ".join(dict.fromkeys(c for c in causes if c))
                 raise SpecError("rewrite", names, f"the rules undo each other at {node}")
             stack.append(node)
