@@ -137,9 +137,10 @@ def test_no_file_is_named_for_nothing():
 
 # What `import ptir` promises. Adding a name here is a decision; removing one breaks someone.
 PUBLIC = [
-    "Compiled", "Dim", "Program", "PtirError", "SpecError", "Tensor", "arange", "compile", "concat",
-    "dump", "explain", "full", "functional", "ones", "ops", "realize", "stack", "tensor", "trace",
-    "where", "zeros",
+    "Compiled", "ConfigError", "Dim", "Generation", "Image", "LoadedModel", "Piece", "Program",
+    "PtirError", "Sampling", "SpecError", "Tensor", "Tokens", "arange", "backends", "compile",
+    "concat", "config", "dump", "explain", "full", "functional", "ir", "load_model", "ones",
+    "ops", "realize", "stack", "tensor", "trace", "where", "zeros",
 ]  # fmt: skip
 
 
