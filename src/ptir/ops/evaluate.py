@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
-from ptir.ir import PARAM, Attrs, Node, Program, SpecError, TensorType, bind
+from ptir.ir import PARAM, Attrs, Node, Program, SpecError, TensorType, bind, type_of
 
 Kernel = Callable[..., Any]
 """A NumPy function: operands by position, attributes by keyword; a tuple for several results."""
@@ -92,9 +92,10 @@ class _Step:
 def _decomposed(node: Node) -> Kernel:
     if node.op.decompose is None:
         raise SpecError("op", node.op.name, "has no NumPy meaning; a backend must claim it")
-    decompose, types = node.op.decompose, [x.type for x in node.operands]
+    decompose = node.op.decompose
 
     def run(*values: Any, **attrs: Any) -> Any:
+        types = [type_of(value) for value in values]  # concrete, as the attributes are by now
         return evaluate(Program.of(types, partial(decompose, **attrs)), values)[0]
 
     return run
