@@ -1,4 +1,4 @@
-"""Rotary position embedding (Su et al. 2021), half-split as in GPT-NeoX, and its tables."""
+"""Rotary position embedding, half-split as in GPT-NeoX, and its tables. Su and others 2021."""
 
 import math
 from dataclasses import dataclass

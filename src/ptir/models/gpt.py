@@ -1,5 +1,6 @@
-"""GPT: a pre-norm decoder with learned positions (Radford et al. 2019, "GPT-2").
+"""GPT-2: a pre-norm decoder with learned positions.
 
+Radford and others 2019, "Language Models are Unsupervised Multitask Learners".
 Parameter names and layouts are those that gpt.rs writes; linear weights are [in, out].
 """
 
@@ -55,6 +56,8 @@ class Block(Module):
 
 
 class Model(base.Model, base.CausalLM):
+    config: Config
+
     def __init__(self, config: Config, weights: Weights) -> None:
         E, V = config.embed_dim, config.vocab_size
         self.config = config
