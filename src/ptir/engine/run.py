@@ -118,5 +118,5 @@ def _held(source: object) -> Held:
     raise SpecError(
         "traced",
         "tensor",
-        "it belongs to a function that is being traced, and has no value; return it instead",
+        "its value is not known while a function is traced; compute with ops, or return it",
     )
