@@ -138,9 +138,9 @@ def canonical(
         if value is DERIVED or value is not attr.default:
             try:
                 value = attr.normalize(value, types)
+            except SpecError as error:  # of a dtype or a shape, which do not know the op
+                raise SpecError(error.code, op, f"{name}: {error.message}") from None
             except (TypeError, ValueError, OverflowError) as error:
-                if isinstance(error, SpecError):
-                    raise
                 raise SpecError("attribute", op, f"{name}={value!r}: {error}") from None
         values[name] = value
     return Attrs(values)

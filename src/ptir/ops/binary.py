@@ -21,6 +21,11 @@ def _refuse(op: str, wrong: Array, message: str) -> None:
         raise SpecError("value", op, message)
 
 
+def _wide(x: Array) -> Array:
+    """c64 in c128, where its products and quotients are rounded once."""
+    return x.astype(np.complex128) if x.dtype == np.complex64 else x
+
+
 add = Op(
     "add",
     infer=_rule("add", NUMBER),
@@ -37,7 +42,7 @@ sub = Op(
 mul = Op(
     "mul",
     infer=_rule("mul", NUMBER),
-    reference=elementwise(np.multiply),
+    reference=elementwise(lambda x, y: np.multiply(_wide(x), _wide(y))),
     commutative=True,
     doc="x · y; integers wrap around.",
 )
@@ -45,7 +50,7 @@ mul = Op(
 
 def _div(x: Array, y: Array) -> Any:
     if x.dtype.kind not in "iu":
-        return np.divide(x, y)
+        return np.divide(_wide(x), _wide(y))
     _refuse("div", y == 0, "integer division by zero; select another divisor first")
     return np.floor_divide(x - np.fmod(x, y), y)  # without the remainder nothing is left to floor
 

@@ -8,6 +8,7 @@ import numpy as np
 from ptir.ir import Op, Program, Size, SpecError, TensorType, Type, attr, region
 
 from .evaluate import evaluate, input_bindings
+from .shape import checked_type
 from .structure import as_one, checked_region, same_types
 
 _PREDICATE = "a predicate is i1[]"
@@ -106,7 +107,7 @@ def _steps(scanned: Sequence[Type], first: int, length: Size | None) -> Size:
 def _stacked(output: Type, steps: Size) -> TensorType:
     if not isinstance(output, TensorType):
         raise SpecError("region", "scan", f"an output is {output}; only tensors can be stacked")
-    return output.with_shape((steps, *output.shape))
+    return checked_type("scan", (steps, *output.shape), output.dtype)
 
 
 def _run_scan(

@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from ptir.ir import DType, Op, SpecError, TensorType, Type, attr, tensor_type, type_of
+from ptir.ir import DType, Op, SpecError, TensorType, Type, attr, type_of
 from ptir.ir.dtype import si4, ui4
 
 from .numeric import Array, compute, convert, wrap
 from .rule import NUMBER, accepted, tensor
+from .shape import checked_type
 
 
 def _infer_cast(x: Type, *, dtype: DType) -> Type:
@@ -33,7 +34,8 @@ def _infer_bitcast(x: Type, *, dtype: DType) -> TensorType:
         raise SpecError("dtype", "bitcast", f"{found} to i1: i1 has no bit form; use compare")
     have, want = found.dtype.bits, dtype.bits
     if have >= want:
-        return tensor_type((*found.shape, have // want) if have > want else found.shape, dtype)
+        shape = (*found.shape, have // want) if have > want else found.shape
+        return checked_type("bitcast", shape, dtype)
     if found.shape[-1:] != (want // have,):
         raise SpecError(
             "shape",

@@ -1,5 +1,7 @@
 """Slices that start where a tensor says. Knows no index out of range: a start is clamped."""
 
+import numpy as np
+
 from ptir.ir import Op, Size, SpecError, TensorType, Type, attr, type_of
 
 from .indices import expect_shape, expect_within, index_operand, same_dtype
@@ -41,7 +43,7 @@ def _dynamic_slice(x: Type, start: Type, *, sizes: tuple[Size, ...]) -> TensorTy
 
 def _run_dynamic_slice(x: Array, start: Array, *, sizes: tuple[int, ...]) -> Array:
     _dynamic_slice(type_of(x), type_of(start), sizes=sizes)  # sizes may have been symbolic
-    return x[_window(x, sizes, start)]
+    return np.asarray(x[_window(x, sizes, start)])
 
 
 dynamic_slice = Op(

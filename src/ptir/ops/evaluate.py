@@ -58,7 +58,7 @@ class Interpreter:
 
 
 class _Step:
-    """One node of an interpreter: where its operands lie, what runs, and what is not needed after."""
+    """One node of an interpreter: where its operands lie, what runs, what is not needed after."""
 
     __slots__ = ("attrs", "bound", "dead", "kernel", "operands", "place", "symbols")
 

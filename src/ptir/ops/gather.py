@@ -100,7 +100,7 @@ def _gather_nd(x: Type, indices: Type) -> Type:
 def _run_gather_nd(x: Array, indices: Array) -> Array:
     depth = indices.shape[-1]
     rows = flat_rows("gather_nd", indices, x.shape[:depth])
-    return np.take(x.reshape(prod(x.shape[:depth]), *x.shape[depth:]), rows, 0)
+    return np.asarray(np.take(x.reshape(prod(x.shape[:depth]), *x.shape[depth:]), rows, 0))
 
 
 gather_nd = Op(

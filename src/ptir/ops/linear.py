@@ -4,11 +4,12 @@ from math import prod
 
 import numpy as np
 
-from ptir.ir import DType, Op, SpecError, TensorType, Type, attr, dtype, tensor_type, type_of
+from ptir.ir import DType, Op, SpecError, TensorType, Type, attr, dtype, type_of
 
 from .accumulate import accumulation, sum_accumulator
 from .numeric import Array, convert
 from .rule import NUMBER, accepted
+from .shape import checked_type
 
 Axes = tuple[int, ...]
 
@@ -56,7 +57,7 @@ def _dot_general(
         *(left.shape[axis] for axis in free_axes(left.rank, batch_lhs, contract_lhs)),
         *(right.shape[axis] for axis in free_axes(right.rank, batch_rhs, contract_rhs)),
     )
-    return tensor_type(shape, out)
+    return checked_type("dot_general", shape, out)
 
 
 def _check_pairs(

@@ -26,7 +26,7 @@ from ptir.ir.dim import product
 from .binary import add, and_, mul, shift_right, sub, xor
 from .convert import bitcast, cast
 from .generate import iota
-from .shape import broadcast_to, concat, reshape, slice_
+from .shape import broadcast_to, checked_type, concat, reshape, slice_
 from .unary import cos, log, sqrt
 
 _ROUNDS = 10
@@ -65,7 +65,7 @@ def _random_bits(key: Type, *, shape: tuple[Size, ...], dtype: DType) -> Type:
     if dtype.name not in _UNSIGNED.values():
         wanted = ", ".join(_UNSIGNED.values())
         raise SpecError("dtype", "random_bits", f"dtype is {dtype}, wanted one of {wanted}")
-    return tensor_type(shape, dtype)
+    return checked_type("random_bits", shape, dtype)
 
 
 def _bits(key: np.ndarray[Any, Any], *, shape: tuple[int, ...], dtype: DType) -> Any:
@@ -132,7 +132,7 @@ def _floats(op: str, key: Type, shape: tuple[Size, ...], dtype: DType) -> Type:
     _key(op, key)
     if not dtype.is_float:
         raise SpecError("dtype", op, f"dtype is {dtype}, wanted a float type")
-    return tensor_type(shape, dtype)
+    return checked_type(op, shape, dtype)
 
 
 def _uniform(key: Node, *, shape: tuple[Size, ...], dtype: DType) -> Node:
