@@ -105,6 +105,33 @@ def same(got: Array, want: Array) -> None:
     assert not len(where), f"{len(where)} of {want.size} differ at {where[:5]}: (got, want) {first}"
 
 
+def within(got: Array, truth: Array, ulp: float) -> None:
+    """Assert that floats are within `ulp` units in the last place of f64 `truth`, one more if they
+    are narrow; complex ones by their magnitude. What rounds to no finite number must be just that.
+    """
+    if dtype(got.dtype).is_complex:
+        bound = ulp * _spacing(np.abs(truth), got.real.dtype)
+        error = np.abs(got.astype(np.complex128) - truth)
+    else:
+        rounded = widened(nearest(truth, dtype(got.dtype)))
+        finite = np.isfinite(rounded)
+        same(np.where(finite, 0, widened(got)), np.where(finite, 0, rounded))
+        allowed = ulp + (dtype(got.dtype).bits < 32)
+        bound = allowed * _spacing(np.where(finite, rounded, 0), got.dtype)
+        error = np.abs(np.where(finite, widened(got), 0) - np.where(finite, truth, 0))
+    where = np.flatnonzero(~(error <= bound))
+    first = [(got.reshape(-1)[i], truth.reshape(-1)[i]) for i in where[:5]]
+    assert not len(where), f"{len(where)} of {got.size} are off at {where[:5]}: (got, f64) {first}"
+
+
+def _spacing(values: Array, of: DTypeLike) -> Array:
+    """The distance between a finite value and the next larger one of a float dtype."""
+    info: Any = ml_dtypes.finfo(dtype(of).numpy)
+    power = np.frexp(np.abs(values))[1] - 1
+    spacing = np.ldexp(float(info.eps), power)
+    return np.asarray(np.maximum(spacing, float(info.smallest_subnormal)))
+
+
 def _part_differs(got: Array, want: Array) -> Array:
     zeros = (got == 0) & (want == 0) & (np.signbit(got) != np.signbit(want))
     return np.asarray(((got != want) & ~(np.isnan(got) & np.isnan(want))) | zeros)
