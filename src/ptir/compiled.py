@@ -69,6 +69,9 @@ class Compiled(Generic[P, R]):
     Made by `ptir.compile`. May be called from several threads.
     """
 
+    __name__: str
+    __wrapped__: Callable[P, R]  # the function itself, for use inside another compiled function
+
     def __init__(
         self,
         fn: Callable[P, R],

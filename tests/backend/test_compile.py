@@ -100,9 +100,9 @@ def test_keywords_and_defaults_reach_the_function():
     assert f(x, y=y, scale=3).tolist() == [15, 15, 15]
     assert f(x, y, 3, shift=rows(3)).tolist() == [15, 16, 17]
     with pytest.raises(TypeError, match="positional"):
-        f(x, y, 3, 1)  # shift is keyword-only
+        f(x, y, 3, 1)  # type: ignore[call-arg]  # shift is keyword-only
     with pytest.raises(TypeError, match="missing"):
-        f(x)
+        f(x)  # type: ignore[call-arg]
 
 
 def test_stars_reach_the_function():
@@ -259,7 +259,7 @@ def test_state_must_come_back_with_its_type():
 @pytest.mark.parametrize("order", ["state first", "state last"])
 def test_a_tensor_cannot_be_state_and_argument_at_once(order):
     if order == "state first":
-        step = ptir.compile(lambda cache, x: cache + x, state=["cache"])
+        step: Any = ptir.compile(lambda cache, x: cache + x, state=["cache"])
     else:
         step = ptir.compile(lambda x, cache: cache + x, state=["cache"])
     both = (rows(3) + 1).realize()

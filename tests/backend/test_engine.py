@@ -3,7 +3,9 @@
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Barrier
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,12 +29,7 @@ def rows(*data):
 def twin_of(backend, name, **members):
     """A second backend that runs as `backend` does, under another name."""
 
-    class Twin(type(backend)):
-        pass
-
-    for key, value in {"name": name, **members}.items():
-        setattr(Twin, key, value)
-    return Twin()
+    return type("Twin", (type(backend),), {"name": name, **members})()
 
 
 @pytest.fixture
@@ -55,7 +52,7 @@ def test_swapped_operands_are_two_plans(plans):
 
 def test_swapped_parameters_are_two_plans(plans):
     v, w = (
-        ptir.Tensor(leaf(Parameter(F2, name, ParamKey(key), lambda v=value: np.full(2, v, "f4"))))
+        ptir.Tensor(leaf(Parameter(F2, name, ParamKey(key), partial(np.full, 2, value, "f4"))))
         for name, key, value in (("test.v", 9101, 5.0), ("test.w", 9102, 2.0))
     )
     assert (v - w).tolist() == [3, 3]
@@ -271,7 +268,7 @@ def test_a_backend_is_made_once_whichever_thread_asks(monkeypatch, backend):
         assert len({id(b) for b in pool.map(find, range(8))}) == 1
 
 
-class EntryPoints(list):
+class EntryPoints(list[Any]):
     @property
     def names(self):
         return {e.name for e in self}
@@ -286,11 +283,9 @@ class EntryPoint:
 
 
 def test_a_third_party_backend_is_found_by_its_entry_point(monkeypatch, backend):
-    class Foreign(type(backend)):
-        name = "foreign"
-
+    made = type("Foreign", (type(backend),), {"name": "foreign"})
     points = EntryPoints(
-        [EntryPoint("foreign", Foreign), EntryPoint("alias", Foreign), EntryPoint("odd", dict)]
+        [EntryPoint("foreign", made), EntryPoint("alias", made), EntryPoint("odd", dict)]
     )
     monkeypatch.setattr(backends, "entry_points", lambda group: points)
     monkeypatch.setattr(backends, "_found", {})
@@ -311,7 +306,7 @@ def test_a_backend_that_claims_three_ops_runs_what_expands_to_them(plans, backen
     x = rows(1.0, 2.0, 4.0)
     program, sources = Program.capture([functional.softmax(x, axis=-1).node])
     plan, _ = engine.plan_of(program, few)
-    (got,) = engine.execute(plan, [s.handle(few) for s in sources])
+    (got,) = engine.execute(plan, [few.put(x.numpy()) for _ in sources])
     np.testing.assert_allclose(few.get(got), np.exp([1, 2, 4]) / np.exp([1, 2, 4]).sum(), 1e-6)
     with pytest.raises(SpecError, match="backend 'few' does not claim it") as caught:
         engine.plan_of(unary(F2, ops.sort), few)

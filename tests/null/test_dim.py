@@ -1,5 +1,7 @@
 """Symbolic sizes: linear algebra held against its own values at random points."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -137,7 +139,7 @@ def test_two_unbound_symbols_bind_nothing_yet():
 @given(st.lists(sizes(), max_size=4), st.lists(sizes(), max_size=4), points)
 def test_cancelling_keeps_the_ratio(left, right, point):
     def value(factors):
-        total = 1
+        total: Any = 1
         for factor in factors:
             total *= substitute(factor, point)
         return total
