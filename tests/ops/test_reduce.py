@@ -87,6 +87,18 @@ def test_max_and_min_propagate_nan_as_torch(rows, kind):
     np.testing.assert_array_equal(call(reduce, x, kind=kind, axes=1), want)
 
 
+@pytest.mark.parametrize("of", ["f8e5m2", "bf16", "f32", "f64"])
+@pytest.mark.parametrize("count", [2, 5, 17, 64])
+def test_negative_zero_is_below_zero_in_whatever_order_they_come(of, count):
+    zeros = np.zeros(count, dtype(of).numpy)
+    zeros[::2] = -0.0
+    high, low = (np.array(v, zeros.dtype) for v in (0.0, -0.0))
+    for x in (zeros, zeros[::-1]):
+        same(call(reduce, x, kind="max", axes=0), high)
+        same(call(reduce, x, kind="min", axes=0), low)
+        same(call(cumulative, x, kind="max", axis=0)[-1:], high[None])
+
+
 @given(rows)
 def test_sum_of_special_values_equals_torch(rows):
     x = np.array(rows, np.float32)

@@ -28,6 +28,7 @@ TAKES: dict[str, frozenset[str]] = {
 }
 
 _F8E4M3_MAX = 448.0
+_ORDER = {"max": 1, "min": -1}  # and the sign of the NaN that is beyond all other values
 
 
 def identity(kind: str, element: DType) -> Any:
@@ -85,9 +86,41 @@ def widened(array: Array, kind: str, accum: DType) -> Array:
     """`array` in the dtype that NumPy combines it in.
 
     Sums and products of f32 and c64 run in twice the width and are rounded once, which is the truth
-    that a backend's f32 accumulation approaches. Integers wrap around in `accum` itself.
+    that a backend's f32 accumulation approaches. Integers wrap around in `accum` itself. For max
+    and min, floats are integers in the same order. `restored` is the way back.
     """
+    if kind in _ORDER:
+        wide = compute(array)
+        return _as_integers(wide, kind) if wide.dtype.kind == "f" else wide
     if kind not in ("sum", "prod"):
         return compute(array)
     double = {"f32": "f64", "c64": "c128"}.get(accum.name, accum.name)
     return convert(array, double)
+
+
+def neutral(kind: str, element: DType, accum: DType) -> Array:
+    """What `kind` gives over no elements, of rank 0, as `widened` elements are."""
+    return widened(np.array(identity(kind, element), element.numpy), kind, accum)
+
+
+def restored(total: Any, kind: str, element: DType) -> Array:
+    """The numbers that combined `widened` elements stand for, as wide as they were combined in."""
+    array = np.asarray(total)
+    if kind in _ORDER and element.is_float:
+        return _flipped(array).view(f"f{array.dtype.itemsize}")
+    return array
+
+
+def _as_integers(x: Array, kind: str) -> Array:
+    """Floats as integers in the same order, −0 below +0, NaN where `kind` ends.
+
+    NumPy's own maximum returns either zero of two, as its vector units happen to take them.
+    """
+    nan = np.copysign(x.dtype.type(np.nan), _ORDER[kind])
+    return _flipped(np.where(np.isnan(x), nan, x).view(f"i{x.dtype.itemsize}"))
+
+
+def _flipped(bits: Array) -> Array:
+    """Sign and magnitude to two's complement, and back."""
+    sign = bits >> (8 * bits.dtype.itemsize - 1)  # 0 or −1
+    return np.asarray(bits ^ (sign & np.iinfo(bits.dtype).max))

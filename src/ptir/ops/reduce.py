@@ -4,7 +4,7 @@ import numpy as np
 
 from ptir.ir import DType, Op, Size, SpecError, TensorType, Type, attr, dtype
 
-from .accumulate import COMBINE, TAKES, accumulation, identity, sum_accumulator, widened
+from .accumulate import COMBINE, TAKES, accumulation, neutral, restored, sum_accumulator, widened
 from .numeric import Array, compute, convert
 from .rule import REAL, accepted
 
@@ -54,10 +54,10 @@ def _run_reduce(
 ) -> Array:
     accum, out = _dtypes(kind, dtype(x.dtype), accum_dtype, out_dtype)
     wide = widened(x, kind, accum)
-    first = np.array(identity(kind, dtype(x.dtype)), wide.dtype)
+    first = neutral(kind, dtype(x.dtype), accum)[()]
     with np.errstate(all="ignore"):
         total = COMBINE[kind].reduce(wide, axes, wide.dtype, keepdims=keepdims, initial=first)
-    return convert(convert(np.asarray(total), accum), out)
+    return convert(convert(restored(total, kind, accum), accum), out)
 
 
 reduce = Op(
@@ -150,12 +150,12 @@ def _run_cumulative(x: Array, *, kind: str, axis: int, exclusive: bool, reverse:
     if reverse:
         along = along[::-1]
     if exclusive:
-        first = np.full((1, *along.shape[1:]), identity(kind, element), along.dtype)
+        first = np.broadcast_to(neutral(kind, element, accum), (1, *along.shape[1:]))
         along = np.concatenate((first, along))[: len(along)]
     with np.errstate(all="ignore"):
         totals = COMBINE[kind].accumulate(along, 0, along.dtype)
     totals = np.moveaxis(totals[::-1] if reverse else totals, 0, axis)
-    return convert(convert(totals, accum), element)
+    return convert(convert(restored(totals, kind, accum), accum), element)
 
 
 cumulative = Op(

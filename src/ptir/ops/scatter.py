@@ -6,7 +6,7 @@ import numpy as np
 
 from ptir.ir import Node, Op, Size, SpecError, TensorType, Type, attr, constant, dtype, type_of
 
-from .accumulate import COMBINE, TAKES, identity, sum_accumulator, widened
+from .accumulate import COMBINE, TAKES, identity, restored, sum_accumulator, widened
 from .convert import cast
 from .gather import along_axis, flat_rows, indexed_axes
 from .indices import expect_shape, in_range, index_operand, row_major, same_dtype
@@ -46,11 +46,12 @@ def _replaced(target: Array, rows: Array, updates: Array) -> Array:
 
 def _combined(kind: str, target: Array, rows: Array, updates: Array) -> Array:
     """The rows of `target` combined with `updates`, in the dtype that a reduction runs in."""
-    accum = sum_accumulator(dtype(target.dtype))
+    element = dtype(target.dtype)
+    accum = sum_accumulator(element)
     total = np.array(widened(target, kind, accum))  # a copy: `at` writes to it
     with np.errstate(all="ignore"):
         COMBINE[kind].at(total, rows, widened(updates, kind, accum))
-    return total
+    return restored(total, kind, element)
 
 
 # --- scatter ---

@@ -23,7 +23,7 @@ from ptir.ir import (
     type_of,
 )  # fmt: skip
 
-from .accumulate import COMBINE, TAKES, identity, sum_accumulator, widened
+from .accumulate import COMBINE, TAKES, neutral, restored, sum_accumulator, widened
 from .numeric import Array, convert
 from .rule import accepted, tensor
 
@@ -128,15 +128,16 @@ def _reduce_window(x: Type, *, kind: str, **geometry: Any) -> TensorType:
 def _run_reduce_window(x: Array, *, kind: str, **geometry: Any) -> Array:
     counts = _reduce_window(type_of(x), kind=kind, **geometry).static_shape
     element = dtype(x.dtype)
-    total = widened(x, kind, sum_accumulator(element))
+    accum = sum_accumulator(element)
+    total, fill = widened(x, kind, accum), neutral(kind, element, accum)
     slides = _window_slides(type_of(x), **geometry)
     # A window is a box, so its axes are combined one by one: their sum of steps, not the product.
     for axis, (slide, count) in enumerate(zip(slides, counts, strict=True)):
-        total = _reduce_axis(total, axis, slide, count, kind, identity(kind, element))
-    return convert(np.asarray(total), element)
+        total = _reduce_axis(total, axis, slide, count, kind, fill)
+    return convert(restored(total, kind, element), element)
 
 
-def _reduce_axis(x: Array, axis: int, slide: Slide, count: int, kind: str, fill: Any) -> Array:
+def _reduce_axis(x: Array, axis: int, slide: Slide, count: int, kind: str, fill: Array) -> Array:
     before = (slice(None),) * axis
     size, core = slide.core(x.shape[axis])
     padded = np.full((*x.shape[:axis], size, *x.shape[axis + 1 :]), fill, x.dtype)
