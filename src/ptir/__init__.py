@@ -1,34 +1,9 @@
-"""Portable tensor programs and model runtimes."""
+"""Portable tensor programs and model runtimes.
 
-from . import backends as backends
-from . import config as config
-from . import functional as functional
-from . import ir as ir
-from . import ops as ops
-from .compiled import Compiled as Compiled
-from .compiled import compile as compile
-from .config import ConfigError as ConfigError
-from .engine import dump as dump
-from .explain import explain as explain
-from .ir import Dim as Dim
-from .ir import Program as Program
-from .ir import PtirError as PtirError
-from .ir import SpecError as SpecError
-from .models import Image as Image
-from .models import Tokens as Tokens
-from .runtime import Generation as Generation
-from .runtime import LoadedModel as LoadedModel
-from .runtime import Piece as Piece
-from .runtime import Sampling as Sampling
-from .runtime import load_model as load_model
-from .tensor import Tensor as Tensor
-from .tensor import arange as arange
-from .tensor import concat as concat
-from .tensor import full as full
-from .tensor import ones as ones
-from .tensor import realize as realize
-from .tensor import stack as stack
-from .tensor import tensor as tensor
-from .tensor import where as where
-from .tensor import zeros as zeros
-from .trace import trace as trace
+What it offers is listed in `__init__.pyi` and imported when it is first asked for: the command line
+must answer before NumPy could be loaded.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
