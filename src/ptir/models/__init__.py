@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
 from pkgutil import iter_modules
+from types import ModuleType
+from typing import Any
 
 from ptir.ir import nearest
 
@@ -38,11 +40,19 @@ def find(kind: str) -> Architecture:
         module = foreign[kind].load()
     else:
         raise ModelError(f"no model of kind {kind!r}{nearest(kind, kinds())}")
-    return Architecture(kind, module.Config, module.Model)
+    config, model = _class(module, "Config", Config), _class(module, "Model", Model)
+    return Architecture(kind, config, model)
 
 
 def kinds() -> list[str]:
     return sorted({*_built_in(), *entry_points(group="ptir.models").names})
+
+
+def _class(module: ModuleType, name: str, kind: type) -> Any:
+    found = getattr(module, name, None)
+    if not (isinstance(found, type) and issubclass(found, kind)):
+        raise ModelError(f"{module.__name__} has no class {name} derived from ptir.models.{name}")
+    return found
 
 
 def _built_in() -> set[str]:

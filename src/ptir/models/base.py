@@ -73,11 +73,12 @@ class Weights:
         self._find = find
 
     def __call__(self, name: str, *shape: Size) -> Tensor:
-        """The parameter of this name, which must have this shape."""
+        """The float parameter of this name, which must have this shape. Raises `ModelError`."""
         tensor = self._find(name)
-        if tensor.shape != shape:
-            wanted = f"[{', '.join(map(str, shape))}]"
-            raise ModelError(f"parameter {name!r} is {tensor.type}, wanted {wanted}")
+        if tensor.shape != shape or not tensor.dtype.is_float:
+            wanted = f"floats [{', '.join(map(str, shape))}]"
+            message = f"parameter {name!r} is {tensor.type}, wanted {wanted}"
+            raise ModelError(f"{message}; the config is that of another model")
         self._left.pop(name, None)
         return tensor
 
@@ -85,7 +86,8 @@ class Weights:
         """Raise `ModelError` if there are parameters that the model does not have."""
         if self._left:
             some = ", ".join(map(repr, list(self._left)[:3]))
-            raise ModelError(f"{len(self._left)} parameters are none of the model's: {some}")
+            message = f"{len(self._left)} parameters are none of the model's: {some}"
+            raise ModelError(f"{message}; the config is that of another model")
 
 
 class Model(Module, ABC):

@@ -43,7 +43,7 @@ class BoundParam:
 class Module:
     """What owns parameters. An attribute's path is a parameter's name: `blocks.0.ln_1.gamma`.
 
-    Tensors, modules and lists of modules that stand as attributes are found; tensors named in
+    Tensors and modules are found as attributes and in lists that are attributes; tensors named in
     `BUFFERS` are buffers.
     """
 
@@ -54,16 +54,11 @@ class Module:
         place.
         """
         for name, value in vars(self).items():
+            if "." in name:
+                raise SpecError("name", type(self).__name__, f"attribute {name!a} has a dot in it")
+            role = ParamRole.BUFFER if name in self.BUFFERS else ParamRole.PARAMETER
             path = f"{scope}{name}"
-            if isinstance(value, Tensor):
-                role = ParamRole.BUFFER if name in self.BUFFERS else ParamRole.PARAMETER
-                setattr(self, name, visit(path, value, role))
-            elif isinstance(value, Module):
-                value.visit_params(visit, f"{path}.")
-            elif isinstance(value, (list, tuple)):
-                for index, one in enumerate(value):
-                    if isinstance(one, Module):
-                        one.visit_params(visit, f"{path}.{index}.")
+            setattr(self, name, _visited(value, visit, path, role))
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor, ParamRole]]:
         """Name, tensor and role of each parameter, in the order of the attributes."""
@@ -75,6 +70,17 @@ class Module:
 
         self.visit_params(note)
         return iter(found)
+
+
+def _visited(value: Any, visit: Visit, path: str, role: ParamRole) -> Any:
+    """What takes the place of an attribute or of an item of a list."""
+    if isinstance(value, Tensor):
+        return visit(path, value, role)
+    if isinstance(value, Module):
+        value.visit_params(visit, f"{path}.")
+    if isinstance(value, list):
+        value[:] = [_visited(one, visit, f"{path}.{i}", role) for i, one in enumerate(value)]
+    return value
 
 
 def bind_namespace(module: Module, namespace: ModelNamespaceId) -> list[BoundParam]:
