@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, final
 
 from ptir import engine, models
 from ptir.checkpoint import Checkpoint, CheckpointError
@@ -15,7 +15,8 @@ from ptir.params import base_param_id, new_namespace, param_key
 from ptir.tensor import Tensor
 from ptir.text import Tokenizer
 
-from .generate import TextModel
+from .steps import Steps
+from .text_model import TextModel
 
 DEMO = Path(__file__).parent.parent / "demo"
 SUFFIX = ".gptrs"
@@ -33,6 +34,7 @@ class ParameterInfo:
     nbytes: int
 
 
+@final
 class LoadedModel:
     """A model on a backend: its kind, config and parameters, and what it can do.
 
@@ -49,21 +51,27 @@ class LoadedModel:
         self.tokenizer = tokenizer
         self._model: Model | None = model
         self._check: Callable[[], None] = checkpoint.check_size
-        self._text: TextModel | None = None
+        self._steps: Steps | None = None
 
     def forward(self, given: ModelInput) -> ModelOutput:
-        """The model's output for an input: `Tokens([[1, 2]])` or `Image(pixels)`."""
+        """The model's output for an input: `Tokens([[1, 2]])` or `Image(pixels)`.
+
+        Raises `ModelError` or `SpecError` for an input that the model does not take.
+        """
+        model = self.model
         self._check()
-        return self.model.forward(given)
+        return model.forward(given)
 
     def as_causal_lm(self) -> TextModel | None:
         """Generation and logits, if the model is a causal language model."""
         capability = self.model.as_causal_lm()
-        if capability is not None and self._text is None:
-            self._text = TextModel(capability, self.tokenizer, self.backend, self._check)
-        return self._text
+        if capability is None:
+            return None
+        if self._steps is None:
+            self._steps = Steps(capability, self.backend, self._check)
+        return TextModel(self._steps, self.tokenizer)
 
-    def parameters(self) -> list["ParameterInfo"]:
+    def parameters(self) -> list[ParameterInfo]:
         """What is known of each parameter without reading it, sorted by name."""
         found = []
         for name, tensor, _ in self.model.named_parameters():
@@ -80,9 +88,11 @@ class LoadedModel:
         return self._model
 
     def close(self) -> None:
-        """Let go of the weights and everything compiled for them."""
+        """Let go of the weights and everything compiled for them. May be called again."""
         self._model = None
-        self._text = None
+        if self._steps is not None:
+            self._steps.close()
+            self._steps = None
 
     def __enter__(self) -> "LoadedModel":
         return self

@@ -2,7 +2,7 @@
 
 import secrets
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 
@@ -17,7 +17,8 @@ class SamplingError(PtirError):
 class Sampling:
     """How tokens are chosen; `temperature=0` is greedy: the largest logit, of equals the first.
 
-    The same seed gives the same tokens; without one a fresh seed is drawn (and can be read back).
+    The same seed gives the same tokens; without one, a fresh seed is drawn, which `Generation.seed`
+    tells.
     """
 
     temperature: float = 0.8
@@ -31,6 +32,7 @@ class Sampling:
             raise SamplingError(f"seed is {self.seed}, wanted 0 ≤ seed < 2**64")
 
 
+@final
 class Sampler:
     """Chooses the tokens of one sequence. Each draw uses one number of its own random stream."""
 
@@ -40,7 +42,10 @@ class Sampler:
         self._random = np.random.Generator(np.random.Philox(self.seed))
 
     def choose(self, logits: np.ndarray[Any, Any]) -> int:
-        """The next token id from f32 logits [vocab]. Raises `SamplingError` for NaN or all −inf."""
+        """The next token id from logits [vocab].
+
+        +inf is certain: the first one is taken. Raises `SamplingError` for a NaN or all −inf.
+        """
         scores = logits.astype(np.float64)
         top = int(scores.argmax())  # of NaNs, argmax finds the first
         if np.isnan(scores[top]) or scores[top] == -np.inf:
@@ -48,7 +53,8 @@ class Sampler:
             raise SamplingError(f"the logits hold {what}; the model or its weights are broken")
         if self.temperature == 0 or scores[top] == np.inf:
             return top
-        weights = np.exp((scores - scores[top]) / self.temperature)
+        with np.errstate(over="ignore"):  # at a tiny temperature all but the largest are at −inf
+            weights = np.exp((scores - scores[top]) / self.temperature)
         edges = np.cumsum(weights)
         draw = self._random.random() * edges[-1]
         return int(min(np.searchsorted(edges, draw, side="right"), len(edges) - 1))

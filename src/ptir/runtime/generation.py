@@ -1,0 +1,67 @@
+"""What generation gives and what it refuses. Knows no model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ptir.ir import PtirError
+
+Prompt = str | Sequence[int]
+"""Text, or token ids."""
+
+FinishReason = Literal["stop", "length", "context"]
+
+
+class GenerationError(PtirError):
+    """A request that a model cannot serve: a prompt that is empty, too long or outside the
+    vocabulary, text without a tokenizer.
+    """
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A generated token and the text that it completes, which is empty inside a character.
+
+    `token_id` is None for text that was held back in case the text went on, and did not.
+    """
+
+    token_id: int | None
+    text: str
+
+
+@dataclass
+class Timings:
+    """Seconds of work on the first token, prompt included, and on all that came after it."""
+
+    prefill_s: float = 0.0
+    decode_s: float = 0.0
+    steps: int = 0  # one for the first token, one for each after it, the end of text among them
+
+    def note(self, seconds: float) -> None:
+        """One more step took this long."""
+        if self.steps:
+            self.decode_s += seconds
+        else:
+            self.prefill_s = seconds
+        self.steps += 1
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        """How fast tokens came after the first; None if none came."""
+        return (self.steps - 1) / self.decode_s if self.decode_s else None
+
+
+@dataclass
+class Generation:
+    """What came of a prompt. `text` is the text of `token_ids`.
+
+    `finish_reason` is `stop` (the model ended the text), `length` (`max_tokens` came) or `context`
+    (the model's context is full). `seed` repeats it.
+    """
+
+    text: str = ""
+    token_ids: list[int] = field(default_factory=list)
+    finish_reason: FinishReason = "length"
+    prompt_tokens: int = 0
+    seed: int = 0
+    timings: Timings = field(default_factory=Timings)

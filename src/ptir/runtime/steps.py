@@ -1,0 +1,117 @@
+"""The compiled steps of a causal language model: traced once, replayed for each chunk of tokens.
+
+Knows no text and no sequence.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, final
+
+import numpy as np
+
+from ptir import compiled
+from ptir.engine import Plan
+from ptir.models import CausalLM, ModelError
+from ptir.nn import KVCache
+from ptir.tensor import Tensor, tensor
+
+Step = Literal["prefill", "decode", "score"]
+Caches = list[KVCache]
+Array = np.ndarray[Any, Any]
+
+SHOWN_CAPACITY = 64  # of the caches in a plan that is only looked at; the plan serves every one
+
+
+class Compiled(NamedTuple):
+    """One model and the steps compiled for it."""
+
+    model: CausalLM
+    prefill: compiled.Compiled[[Tensor, Caches, Tensor], tuple[Tensor, Caches]]
+    decode: compiled.Compiled[[Tensor, Caches, Tensor], tuple[Tensor, Caches]]
+    score: compiled.Compiled[[Tensor], Tensor]
+
+
+@final
+class Steps:
+    """Prefill (any number of tokens), decode (one) and score (a whole sequence without caches).
+
+    `check` raises when the weights can no longer be read as they were opened. Every method raises
+    `ModelError` once this is closed.
+    """
+
+    def __init__(self, model: CausalLM, backend: str, check: Callable[[], None]) -> None:
+        self.context_length = model.context_length
+        self.vocab_size = model.vocab_size
+        self._check = check
+        self._compiled: Compiled | None = _compile(model, backend)
+
+    def caches(self, capacity: int) -> Caches:
+        """Empty caches of one sequence."""
+        return self._open().model.caches(1, capacity)
+
+    def advance(self, ids: Sequence[int], caches: Caches, past: int) -> tuple[Array, Caches]:
+        """f32 logits [vocab] behind `ids`, which stand behind `past` positions of the caches.
+
+        The caches are donated: go on with those returned.
+        """
+        at_work = self._open()
+        step = at_work.decode if len(ids) == 1 else at_work.prefill
+        logits, caches = step(_batch(ids), caches, _row([past]))
+        return _first(logits), caches
+
+    def score(self, ids: Sequence[int]) -> Array:
+        """f32 logits [T, vocab] behind each of `ids`."""
+        return _first(self._open().score(_batch(ids)))
+
+    def plan(self, step: Step) -> Plan:
+        """The plan of a step. Nothing is run and no weight is read."""
+        at_work = self._open()
+        if step == "score":
+            return at_work.score.program(_batch([0, 0]))
+        caches = self.caches(min(SHOWN_CAPACITY, self.context_length))
+        if step == "decode":
+            return at_work.decode.program(_batch([0]), caches, _row([0]))
+        return at_work.prefill.program(_batch([0, 0]), caches, _row([0]))
+
+    def close(self) -> None:
+        """Let go of the model and of everything compiled for it."""
+        self._compiled = None
+
+    def _open(self) -> Compiled:
+        if self._compiled is None:
+            raise ModelError("the model is closed; load it again")
+        self._check()
+        return self._compiled
+
+
+def _compile(model: CausalLM, backend: str) -> Compiled:
+    def advance(ids: Tensor, caches: Caches, past: Tensor) -> tuple[Tensor, Caches]:
+        hidden, caches = model.hidden(ids, caches, past)
+        return model.logits(hidden[:, -1]), caches
+
+    def score(ids: Tensor) -> Tensor:
+        return model.logits(model.hidden(ids)[0])
+
+    tokens, capacity = {1: "T"}, {2: "C"}
+    return Compiled(
+        model,
+        prefill=compiled.compile(
+            advance, state=["caches"], symbolic={"ids": tokens, "caches": capacity}, backend=backend
+        ),
+        decode=compiled.compile(
+            advance, state=["caches"], symbolic={"caches": capacity}, backend=backend
+        ),
+        score=compiled.compile(score, symbolic={"ids": tokens}, backend=backend),
+    )
+
+
+def _batch(ids: Sequence[int]) -> Tensor:
+    return tensor(np.array([ids], np.int32))
+
+
+def _row(numbers: Sequence[int]) -> Tensor:
+    return tensor(np.array(numbers, np.int32))
+
+
+def _first(batch: Tensor) -> Array:
+    row: Array = batch.numpy()[0]
+    return row
