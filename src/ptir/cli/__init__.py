@@ -1,21 +1,24 @@
 """The command line: finds commands by file name, and turns errors into messages and exit codes.
 
 Exit codes: 0, 2 for usage, 3 for a model or file that cannot be used, 130 for Ctrl-C. What was
-asked for goes to stdout, everything else to stderr.
+asked for goes to stdout, everything else to stderr. Nothing heavy is imported before it is needed.
 """
 
 import ast
+import io
+import os
 import sys
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import iter_modules
+from typing import TextIO
 
 import click
 
 import ptir
 
-USAGE, UNUSABLE, INTERRUPTED = 2, 3, 130
+UNUSABLE, INTERRUPTED = 3, 130  # usage errors know their own code, 2
 
 
 class Commands(click.Group):
@@ -43,7 +46,9 @@ def _summary(name: str) -> str:
     return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(package_name="ptir")
 def commands() -> None:
     """Run language models, and look at the programs that they are made of."""
@@ -52,24 +57,44 @@ def commands() -> None:
 def main() -> None:
     """The `ptir` command."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # text streams all have it
-    sys.exit(_run())
+        if isinstance(stream, io.TextIOWrapper):  # a closed one is None
+            stream.reconfigure(errors="replace")  # a terminal may lack a character
+    sys.exit(_run(sys.argv[1:]))
 
 
-def _run() -> int:
+def _run(arguments: list[str]) -> int:
+    """Run one command line; its exit code."""
     try:
-        code = commands.main(standalone_mode=False)
-        sys.stdout.flush()
+        with commands.make_context("ptir", arguments) as context:
+            commands.invoke(context)
+    except click.exceptions.Exit as done:  # --help and --version
+        return done.exit_code
     except click.ClickException as error:
         error.show()
-        return USAGE
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("\ninterrupted", err=True)
-        return INTERRUPTED
-    except BrokenPipeError:  # the reader went away: nobody is left to tell
-        sys.stdout = None  # type: ignore[assignment]  # nor may the interpreter flush to it at exit
+        return error.exit_code
+    except KeyboardInterrupt:
+        return _fail("\ninterrupted", INTERRUPTED)
+    except BrokenPipeError:  # the reader has what it wanted, as `head` does
+        _discard(sys.stdout, sys.stderr)
         return 0
-    except (ptir.PtirError, ptir.ConfigError, OSError) as error:
-        click.echo(f"ptir: {error}", err=True)
-        return UNUSABLE
-    return code if isinstance(code, int) else 0
+    except OSError as error:
+        _discard(sys.stdout)
+        what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or error
+        return _fail(f"ptir: {what}", UNUSABLE)
+    except (ptir.PtirError, ptir.ConfigError) as error:
+        return _fail(f"ptir: {error}", UNUSABLE)
+    return 0
+
+
+def _fail(message: str, code: int) -> int:
+    """Say why; a name out of a file cannot steer the terminal."""
+    shown = (c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in message)
+    click.echo("".join(shown), err=True)
+    return code
+
+
+def _discard(*streams: TextIO | None) -> None:
+    """What a stream still holds cannot be written: the interpreter must not try again at exit."""
+    for stream in streams:
+        if stream is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

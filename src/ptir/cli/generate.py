@@ -4,77 +4,98 @@ import json
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
 import ptir
 
+MAX_PROMPT_BYTES = 1 << 24  # far beyond every context; a device may have no end
+
 
 @click.command()
 @click.argument("model", required=False)
-@click.option("-p", "--prompt", help="Text to continue.")
+@click.option("-p", "--prompt", metavar="TEXT", help="The text to continue.")
 @click.option(
     "-f",
     "--file",
-    type=click.File(encoding="utf-8"),
-    help="Read the prompt from a file ('-': stdin, which is also read when it is piped in).",
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="Read the prompt from a file, or from stdin for '-'. Without a prompt, stdin is read.",
 )
-@click.option("--max-tokens", type=click.IntRange(0), default=128, show_default=True)
+@click.option(
+    "--max-tokens",
+    type=click.IntRange(0),
+    metavar="N",
+    default=128,
+    show_default=True,
+    help="Stop after N tokens.",
+)
 @click.option(
     "--temperature",
     type=click.FloatRange(0),
+    metavar="T",
     default=0.8,
     show_default=True,
-    help="0 takes the likeliest token each time.",
+    help="How bold the choice of tokens is; 0 takes the likeliest each time.",
 )
-@click.option("--seed", type=click.IntRange(0), help="Makes sampling repeatable.")
-@click.option("--backend", help="Default: PTIR_BACKEND, or reference.")
-@click.option("--tokenizer", help="Default: tokenizer.json beside the model.")
-@click.option("--echo", is_flag=True, help="Print the prompt before its continuation.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object when done.")
 @click.option(
-    "--dump-dir", type=click.Path(path_type=Path), help="Write the programs that run here."
+    "--seed",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Repeats a generation; the line of figures tells which seed was drawn.",
+)
+@click.option("--backend", metavar="NAME", help="What runs it.  [default: PTIR_BACKEND, reference]")
+@click.option(
+    "--tokenizer",
+    type=click.Path(path_type=Path),
+    help="A tokenizer.json.  [default: the one beside the model]",
+)
+@click.option("--echo", is_flag=True, help="Print the prompt before its continuation.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
+@click.option(
+    "--dump-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write programs into this folder, as .ptir with facts as .json.",
 )
 @click.option(
     "--dump-mode",
     type=click.Choice(["compile", "all"]),
     default="compile",
     show_default=True,
-    help="Dump each compiled program, or all that are executed.",
+    help="Write each program once when it is compiled, or all that are executed.",
 )
 def command(
     model: str | None,
     prompt: str | None,
-    file: Any,
+    file: Path | None,
     max_tokens: int,
     temperature: float,
     seed: int | None,
     backend: str | None,
-    tokenizer: str | None,
+    tokenizer: Path | None,
     echo: bool,
     as_json: bool,
     dump_dir: Path | None,
     dump_mode: Any,
 ) -> None:
-    """Continue a prompt with MODEL (a GPTRSCHK file or a folder with one; default: the demo model).
+    """Continue a prompt with MODEL, a GPTRSCHK file or a folder with one (default: the demo model).
 
-    The text goes to stdout as it comes, a line of figures to stderr.
+    The text goes to stdout as it comes, then a line of figures to stderr.
     """
     text = _prompt(prompt, file)
-    sampling = ptir.Sampling(temperature, seed)
+    sampling = _sampling(temperature, seed)
     dumping = ptir.dump(dump_dir, dump_mode) if dump_dir else nullcontext()
     with dumping, ptir.load_model(model, backend=backend, tokenizer=tokenizer) as loaded:
         capability = loaded.as_causal_lm()
         if capability is None:
             raise ptir.PtirError(f"{loaded.path}: a {loaded.kind} model generates no text")
         if echo and not as_json:
-            _show(text)
+            click.echo(text, nl=False)
         done = capability.generate(
             text,
             max_tokens=max_tokens,
             sampling=sampling,
-            on_piece=lambda piece: None if as_json else _show(piece.text),
+            on_piece=lambda piece: None if as_json else click.echo(piece.text, nl=False),
         )
         if as_json:
             click.echo(json.dumps(_facts(loaded, done)))
@@ -83,28 +104,46 @@ def command(
             click.echo(_figures(done), err=True)
 
 
-def _prompt(prompt: str | None, file: Any) -> str:
+def _prompt(prompt: str | None, file: Path | None) -> str:
     if prompt is not None and file is not None:
         raise click.UsageError("give --prompt or --file, not both")
-    if prompt is None and file is None:
-        if sys.stdin.isatty():
-            raise click.UsageError("no prompt: give --prompt TEXT, --file FILE or pipe one in")
-        file = sys.stdin
+    if prompt is None:
+        prompt = _read(file)
+    if not prompt:
+        raise click.UsageError("the prompt is empty; give at least one character")
+    return prompt
+
+
+def _read(file: Path | None) -> str:
+    """The text of a file or of stdin: UTF-8 whatever the locale says, and not a byte of it lost."""
+    if file is not None and file != Path("-"):
+        with file.open("rb") as opened:
+            return _decoded(opened, str(file))
+    if sys.stdin is None or (file is None and sys.stdin.isatty()):
+        raise click.UsageError("no prompt: give --prompt TEXT, --file FILE, or pipe one in")
+    return _decoded(sys.stdin.buffer, "stdin")
+
+
+def _decoded(stream: BinaryIO, name: str) -> str:
+    raw = stream.read(MAX_PROMPT_BYTES + 1)
+    if len(raw) > MAX_PROMPT_BYTES:
+        raise ptir.PtirError(f"{name}: more than {MAX_PROMPT_BYTES} bytes are no prompt")
     try:
-        text = prompt if prompt is not None else str(file.read())
+        return raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise click.UsageError(f"the prompt is not valid UTF-8: {error}") from None
-    if not text:
-        raise click.UsageError("the prompt is empty")
-    return text
+        raise ptir.PtirError(
+            f"{name}: is not UTF-8 text: {error.reason} at byte {error.start}"
+        ) from None
 
 
-def _show(text: str) -> None:
-    click.echo(text, nl=False)
-    sys.stdout.flush()
+def _sampling(temperature: float, seed: int | None) -> "ptir.Sampling":
+    try:
+        return ptir.Sampling(temperature, seed)
+    except ptir.PtirError as error:
+        raise click.UsageError(str(error)) from None
 
 
-def _facts(loaded: ptir.LoadedModel, done: ptir.Generation) -> dict[str, Any]:
+def _facts(loaded: "ptir.LoadedModel", done: "ptir.Generation") -> dict[str, Any]:
     return {
         "model": loaded.path,
         "kind": loaded.kind,
@@ -118,10 +157,13 @@ def _facts(loaded: ptir.LoadedModel, done: ptir.Generation) -> dict[str, Any]:
     }
 
 
-def _figures(done: ptir.Generation) -> str:
-    after_first, t = max(len(done.token_ids) - 1, 0), done.timings
-    rate = f"{after_first / t.decode_s:.1f} tokens/s" if after_first and t.decode_s else "no rate"
-    return (
-        f"[{done.prompt_tokens} tokens in, {t.prefill_s:.2f} s to the first; "
-        f"{len(done.token_ids)} out at {rate}; ended by {done.finish_reason}; seed {done.seed}]"
-    )
+def _figures(done: "ptir.Generation") -> str:
+    rate = done.timings.tokens_per_s
+    parts = [
+        f"{done.prompt_tokens} tokens in",
+        f"first after {done.timings.prefill_s:.2f} s",
+        f"{len(done.token_ids)} out" + (f" at {rate:.1f} tokens/s" if rate else ""),
+        f"ended by {done.finish_reason}",
+        f"seed {done.seed}",
+    ]
+    return f"[{'; '.join(parts)}]"

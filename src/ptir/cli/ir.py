@@ -13,16 +13,18 @@ MAX_BYTES = 1 << 28
 
 
 @click.command()
-@click.argument("source", metavar="FILE|MODEL", required=False)
+@click.argument("source", metavar="[FILE|MODEL]", required=False)
 @click.option(
     "--step",
     type=click.Choice(["prefill", "decode", "score"]),
     default="decode",
     show_default=True,
-    help="Which step of a model.",
+    help="Which step of a model: a prompt, one token more, or logits without a cache.",
 )
-@click.option("--optimized", is_flag=True, help="After the passes of the backend, not before.")
-@click.option("--backend", help="Default: PTIR_BACKEND, or reference.")
+@click.option("--optimized", is_flag=True, help="As it runs, after all passes, not as captured.")
+@click.option(
+    "--backend", metavar="NAME", help="What would run it.  [default: PTIR_BACKEND, reference]"
+)
 @click.option("--literals", is_flag=True, help="Print large constants in full.")
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON form.")
 def command(
@@ -33,14 +35,17 @@ def command(
     literals: bool,
     as_json: bool,
 ) -> None:
-    """Print the program in FILE (.ptir or .json; checked on the way), or a step of MODEL."""
+    """Print the program in FILE (.ptir or .json), or of a step of MODEL (default: the demo model).
+
+    A program that is read is checked; nothing is run.
+    """
     if source is not None and Path(source).suffix in PROGRAMS:
         program = _read(Path(source))
     else:
         with ptir.load_model(source, backend=backend) as loaded:
             capability = loaded.as_causal_lm()
             if capability is None:
-                raise ptir.PtirError(f"{loaded.path}: a {loaded.kind} model has no such step")
+                raise ptir.PtirError(f"{loaded.path}: a {loaded.kind} model has no {step} step")
             plan = capability.plan(step)
             program = plan.program if optimized else plan.key.program
     if as_json:
@@ -49,7 +54,7 @@ def command(
         click.echo(ptir.ir.print_program(program, literals=literals), nl=False)
 
 
-def _read(path: Path) -> ptir.Program:
+def _read(path: Path) -> "ptir.Program":
     if path.stat().st_size > MAX_BYTES:
         raise ptir.PtirError(f"{path} is larger than {MAX_BYTES} bytes; no program is")
     text = path.read_text(encoding="utf-8", errors="replace")

@@ -18,7 +18,7 @@ def command(model: str | None, as_json: bool) -> None:
     click.echo(json.dumps(facts) if as_json else _page(facts))
 
 
-def _facts(loaded: ptir.LoadedModel) -> dict[str, Any]:
+def _facts(loaded: "ptir.LoadedModel") -> dict[str, Any]:
     parameters = [
         {"name": p.name, "dtype": p.dtype.name, "shape": list(p.shape), "bytes": p.nbytes}
         for p in loaded.parameters()
