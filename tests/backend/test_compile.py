@@ -319,7 +319,7 @@ def test_a_nested_trace_hoists_what_it_closes_over():
 
     def step(cache, x):
         def body(carry, row):
-            return carry + row * outer + functional.relu(cache) + x[0]
+            return carry + functional.relu(row) * outer + cache + x[0]
 
         traced = trace(body, [tensor_type((2,), "f32"), tensor_type((2,), "f32")])
         outside = [ptir.Tensor(n) for n in traced.outside]

@@ -313,6 +313,32 @@ def test_a_backend_that_claims_three_ops_runs_what_expands_to_them(plans, backen
     assert (caught.value.op, caught.value.code) == ("sort", "unclaimed")
 
 
+def test_what_is_not_claimed_is_expanded_in_regions_too(plans, backend):
+    mean = Program.of([F2], lambda x: functional_node("relu", x))
+    nested = Program.of([F2], lambda x: ops.cond(truth(), x, on_true=mean, on_false=unary(F2)))
+    program = Program.of([F2], lambda x: ops.cond(truth(), x, on_true=nested, on_false=nested))
+    bare = twin_of(backend, "bare", claims=lambda self, n: n.op is not ops.composite)
+    plan, _ = engine.plan_of(program.verify(), bare)
+    todo, met = [plan.program], set[str]()
+    while todo:
+        one = todo.pop()
+        met.update(n.op.name for n in one.nodes)
+        todo.extend(one.regions)
+    assert "composite" not in met
+    assert {"cond", "maximum"} <= met
+    (got,) = engine.execute(plan, [bare.put(np.array([-1, 2], "f4"))])
+    assert bare.get(got).tolist() == [0, 2]
+
+
+def truth():
+    return node.constant(True, "i1")
+
+
+def functional_node(name, x):
+    """A functional on a node."""
+    return getattr(functional, name)(ptir.Tensor(x)).node
+
+
 # --- verification ---
 
 
