@@ -108,6 +108,19 @@ def test_substitution_reaches_inputs_attributes_and_regions():
     assert answer.tolist() == [1, 2, 3]
 
 
+def test_substitution_visits_a_shared_region_once():
+    row = tensor_type((S,), "f32")
+    program = Program.of([row], ops.neg)
+    for _ in range(60):  # 2^60 regions, if each call had its own
+        program = Program.of([row], lambda x, p=program: ops.call(ops.call(x, body=p), body=p))
+    known = program.substitute({"S": 3}).verify()
+    depth = 0
+    while known.results[0].op is ops.call:
+        (known,) = set(known.regions)
+        depth += 1
+    assert (depth, known) == (60, Program.of([tensor_type((3,), "f32")], ops.neg))
+
+
 def refused(program, code, words):
     with pytest.raises(SpecError, match=words) as caught:
         program.verify()

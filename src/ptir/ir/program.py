@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from .attr import REQUIRED, Attr
+from .attr import REQUIRED, Attr, Attrs
 from .dim import Size, Symbolic
 from .error import SpecError
 from .node import LEAF, PARAM, Node, Role, Source, make, param, postorder, transform
@@ -118,12 +118,11 @@ class Program(Symbolic):
         return transform(self.results, place)
 
     def substitute(self, bindings: Mapping[str, Size]) -> "Program":
-        """The same program for known values of some symbols."""
-        done: dict[Node, Node] = {}
-        for n in self.nodes:
-            done[n] = make(n.op, tuple(done[x] for x in n.operands), n.attrs.substitute(bindings))
-        inputs = tuple(Input(i.type.substitute(bindings), i.role, i.name) for i in self.inputs)
-        return Program(inputs, tuple(done[r] for r in self.results))
+        """The same program for known values of some symbols; regions that are one stay one."""
+        done: dict[Program, Program] = {}
+        for program in _inner_first(self):
+            done[program] = _substituted(program, bindings, done)
+        return done[self]
 
     def verify(self) -> "Program":
         """Infer every type again and check inputs, regions and results; raises `SpecError`."""
@@ -136,6 +135,36 @@ class Program(Symbolic):
                 _verify(program)
                 todo.extend(program.regions)
         return self
+
+
+def _inner_first(program: Program) -> Iterator[Program]:
+    """A program and every region in it, each once, what a region needs before it; no recursion."""
+    seen: set[Program] = set()
+    stack = [(program, False)]
+    while stack:
+        one, ready = stack.pop()
+        if one in seen:
+            continue
+        if ready:
+            seen.add(one)
+            yield one
+        else:
+            stack.append((one, True))
+            stack.extend((region, False) for region in one.regions if region not in seen)
+
+
+def _substituted(
+    program: Program, bindings: Mapping[str, Size], regions: Mapping[Program, Program]
+) -> Program:
+    """`program` for known values of symbols, given what its regions become."""
+    done: dict[Node, Node] = {}
+    for n in program.nodes:
+        bodies = {name: regions[v] for name, v in n.attrs.items() if isinstance(v, Program)}
+        plain = Attrs({name: v for name, v in n.attrs.items() if name not in bodies})
+        attrs = {**plain.substitute(bindings), **bodies}
+        done[n] = make(n.op, tuple(done[x] for x in n.operands), attrs)
+    inputs = tuple(Input(i.type.substitute(bindings), i.role, i.name) for i in program.inputs)
+    return Program(inputs, tuple(done[r] for r in program.results))
 
 
 def _verify(program: Program) -> None:
