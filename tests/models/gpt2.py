@@ -37,8 +37,8 @@ def foreign(
     return model
 
 
-def write(model: GPT2LMHeadModel, path: Path) -> None:
-    """The same model as a checkpoint of kind `gpt`."""
+def write(model: GPT2LMHeadModel, path: Path, weights: Arrays | None = None) -> None:
+    """The same model as a checkpoint of kind `gpt`; `weights` may hold its arrays narrower."""
     c = model.config
     config = {
         "vocab_size": c.vocab_size,
@@ -50,7 +50,7 @@ def write(model: GPT2LMHeadModel, path: Path) -> None:
         "dropout": 0.0,
         "activation": "gelu" if c.activation_function == "gelu" else "gelu_tanh",
     }
-    save(path, kind="gpt", config=config, tensors=arrays(model))
+    save(path, kind="gpt", config=config, tensors=weights or arrays(model))
 
 
 def arrays(model: GPT2LMHeadModel) -> Arrays:

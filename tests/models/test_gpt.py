@@ -4,6 +4,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 import torch
@@ -169,6 +170,23 @@ def test_a_config_that_does_not_fit_is_refused(tmp_path: Path, change, message):
     save(tmp_path / "m.gptrs", kind="gpt", config=config | change, tensors=gpt2.arrays(oracle))
     with pytest.raises((ModelError, CheckpointError), match=message):
         load_model(tmp_path / "m.gptrs")
+
+
+@pytest.mark.parametrize("to, bound", [(np.float16, 0.02), (ml_dtypes.bfloat16, 0.1)])
+def test_narrow_weights_give_the_logits_of_wide_ones_within_their_rounding(tmp_path, to, bound):
+    oracle = gpt2.foreign(**SHAPES["odd"], activation="gelu", seed=5)
+    narrow = {name: array.astype(to) for name, array in gpt2.arrays(oracle).items()}
+    gpt2.write(oracle, tmp_path / "m.gptrs", narrow)
+    ids = list(range(20))
+    expected = oracle_logits(oracle, ids)
+    with load_model(tmp_path / "m.gptrs") as model:
+        lm = model.as_causal_lm()
+        assert lm is not None
+        got = lm.logits(ids)
+        tokens = lm.generate(ids, max_tokens=4, sampling=GREEDY).token_ids
+    assert got.dtype == np.float32
+    assert 0 < np.abs(got - expected).max() / np.abs(expected).max() < bound
+    assert tokens[0] == got[-1].argmax()
 
 
 def test_an_image_is_no_input_of_a_gpt(loaded):
