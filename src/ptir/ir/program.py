@@ -81,6 +81,18 @@ class Program(Symbolic):
         for node in self.nodes:
             yield from (v for v in node.attrs.values() if isinstance(v, Program))
 
+    @property
+    def nested(self) -> Iterator["Program"]:
+        """This program and those in it at any depth, each once."""
+        seen: set[Program] = set()
+        todo = [self]
+        while todo:
+            program = todo.pop()
+            if program not in seen:
+                seen.add(program)
+                yield program
+                todo.extend(program.regions)
+
     @staticmethod
     def of(inputs: Iterable[Type | Input], build: Callable[..., Any]) -> "Program":
         """The program of a function over nodes: `Program.of([f32[2]], lambda x: ops.exp(x))`."""
@@ -126,14 +138,8 @@ class Program(Symbolic):
 
     def verify(self) -> "Program":
         """Infer every type again and check inputs, regions and results; raises `SpecError`."""
-        seen: set[Program] = set()
-        todo = [self]
-        while todo:
-            program = todo.pop()
-            if program not in seen:
-                seen.add(program)
-                _verify(program)
-                todo.extend(program.regions)
+        for program in self.nested:
+            _verify(program)
         return self
 
 

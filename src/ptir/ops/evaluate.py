@@ -26,19 +26,15 @@ def evaluate(
 
 
 class Interpreter:
-    """A program prepared for many runs. `kernel` may name another function for a node."""
+    """A program prepared for many runs."""
 
-    def __init__(
-        self, program: Program, kernel: Callable[[Node], Kernel | None] = lambda node: None
-    ) -> None:
+    def __init__(self, program: Program) -> None:
         self.program = program
         place = {node: index for index, node in enumerate(program.nodes)}
         dead = uses(program)
         self._inputs = [(place[n], n.attrs["slot"]) for n in program.nodes if n.op is PARAM]
         self._steps = [
-            _Step(node, kernel(node), place, dead.get(node, ()))
-            for node in program.nodes
-            if node.op is not PARAM
+            _Step(node, place, dead.get(node, ())) for node in program.nodes if node.op is not PARAM
         ]
         self._results = [place[r] for r in program.results]
         self._symbolic = bool(program.symbols)
@@ -62,10 +58,8 @@ class _Step:
 
     __slots__ = ("attrs", "bound", "dead", "kernel", "operands", "place", "symbols")
 
-    def __init__(
-        self, node: Node, kernel: Kernel | None, place: Mapping[Node, int], dead: Sequence[Node]
-    ) -> None:
-        self.kernel = kernel or node.op.reference or _decomposed(node)
+    def __init__(self, node: Node, place: Mapping[Node, int], dead: Sequence[Node]) -> None:
+        self.kernel = node.op.reference or _decomposed(node)
         self.operands = tuple(place[x] for x in node.operands)
         self.place = place[node]
         self.dead = tuple(place[x] for x in dead)

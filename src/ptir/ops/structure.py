@@ -1,12 +1,24 @@
 """Structure: named bodies, opaque kernels, several results."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from ptir.ir import Attrs, Node, Op, Program, SpecError, TupleType, Type, attr, region
+from ptir.ir import (
+    Attrs,
+    Node,
+    Op,
+    Program,
+    SpecError,
+    TupleType,
+    Type,
+    attr,
+    nearest,
+    region,
+    type_of,
+)
 
 from .evaluate import evaluate
 
@@ -76,10 +88,43 @@ def _custom_call(*operands: Type, target: str, type: Type, attributes: Attrs) ->
     return type
 
 
+KERNELS: dict[str, Callable[..., Any]] = {}
+"""NumPy meanings of custom calls, by target: arrays by position, attributes by keyword."""
+
+
+def kernel_of(target: str) -> Callable[..., Any]:
+    """The NumPy meaning of a target; a `SpecError` names the nearest one that there is."""
+    if target not in KERNELS:
+        raise SpecError(
+            "op",
+            "custom_call",
+            f"target {target!r} has no NumPy meaning{nearest(target, KERNELS)};"
+            " a backend must claim it",
+        )
+    return KERNELS[target]
+
+
+def _run_custom_call(*arrays: Any, target: str, type: Type, attributes: Attrs) -> Any:
+    result = _arrays(kernel_of(target)(*arrays, **attributes))
+    came = _type(result)
+    if came != type:
+        raise SpecError("type", target, f"the kernel gave {came}, declared is {type}")
+    return result
+
+
+def _arrays(value: Any) -> Any:
+    return tuple(map(_arrays, value)) if isinstance(value, tuple) else np.asarray(value)
+
+
+def _type(value: Any) -> Type:
+    return TupleType(tuple(map(_type, value))) if isinstance(value, tuple) else type_of(value)
+
+
 custom_call = Op(
     "custom_call",
     infer=_custom_call,
     attrs={"target": attr.string(), "type": attr.typed(), "attributes": attr.free()},
+    reference=_run_custom_call,
     doc="An opaque, pure kernel of one backend. Its declared type is authoritative.",
 )
 

@@ -24,7 +24,7 @@ def legalizer(claims: Callable[[Node], bool], backend: str) -> Callable[[Program
         raise SpecError(
             "unclaimed",
             node.op.name,
-            f"backend {backend!r} does not claim it and it has no decomposition; "
+            f"backend {backend!r} does not claim {_named(node)} and it has no decomposition; "
             f"extend ptir/backends/{backend} or run it with backend='reference'",
         )
 
@@ -38,3 +38,7 @@ def _on_bodies(node: Node, change: Callable[[Program], Program]) -> Node:
     """A control-flow node with its regions changed: they run as they stand, like the node."""
     bodies = {name: change(v) for name, v in node.attrs.items() if isinstance(v, Program)}
     return make(node.op, node.operands, {**node.attrs, **bodies}) if bodies else node
+
+
+def _named(node: Node) -> str:
+    return f"target {node.attrs['target']!r}" if node.op is ops.custom_call else "it"
