@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
+from ptir.checkpoint.error import printable
 from ptir.ir import PtirError, Size, SpecError
 from ptir.nn import KVCache, Module
 from ptir.tensor import Tensor
@@ -31,7 +32,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             config = msgspec.convert(fields, cls)
             config.check()
         except (msgspec.ValidationError, ValueError) as error:
-            raise ModelError(f"config of a {cls.__module__.rpartition('.')[2]}: {error}") from None
+            why = printable(str(error), 300)  # it quotes the file
+            raise ModelError(f"config of a {cls.__module__.rpartition('.')[2]}: {why}") from None
         return config
 
     def check(self) -> None:

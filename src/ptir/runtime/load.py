@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 from ptir import engine, models
 from ptir.checkpoint import Checkpoint, CheckpointError
@@ -34,6 +34,13 @@ class ParameterInfo:
     nbytes: int
 
 
+class Opened(NamedTuple):
+    """What a loaded model holds until it is closed."""
+
+    checkpoint: Checkpoint
+    model: Model
+
+
 @final
 class LoadedModel:
     """A model on a backend: its kind, config and parameters, and what it can do.
@@ -49,8 +56,7 @@ class LoadedModel:
         self.path: str = checkpoint.path
         self.backend = backend
         self.tokenizer = tokenizer
-        self._model: Model | None = model
-        self._check: Callable[[], None] = checkpoint.check_size
+        self._opened: Opened | None = Opened(checkpoint, model)
         self._steps: Steps | None = None
 
     def forward(self, given: ModelInput) -> ModelOutput:
@@ -58,17 +64,18 @@ class LoadedModel:
 
         Raises `ModelError` or `SpecError` for an input that the model does not take.
         """
-        model = self.model
-        self._check()
+        checkpoint, model = self._open()
+        checkpoint.check_size()
         return model.forward(given)
 
     def as_causal_lm(self) -> TextModel | None:
         """Generation and logits, if the model is a causal language model."""
-        capability = self.model.as_causal_lm()
+        checkpoint, model = self._open()
+        capability = model.as_causal_lm()
         if capability is None:
             return None
         if self._steps is None:
-            self._steps = Steps(capability, self.backend, self._check)
+            self._steps = Steps(capability, self.backend, checkpoint.check_size)
         return TextModel(self._steps, self.tokenizer)
 
     def parameters(self) -> list[ParameterInfo]:
@@ -83,16 +90,19 @@ class LoadedModel:
     @property
     def model(self) -> Model:
         """The module itself, with its parameters."""
-        if self._model is None:
-            raise models.ModelError(f"the model of {self.path} is closed; load it again")
-        return self._model
+        return self._open().model
 
     def close(self) -> None:
-        """Let go of the weights and everything compiled for them. May be called again."""
-        self._model = None
+        """Let go of the file, the weights and everything compiled. May be called again."""
+        self._opened = None
         if self._steps is not None:
             self._steps.close()
             self._steps = None
+
+    def _open(self) -> Opened:
+        if self._opened is None:
+            raise models.ModelError(f"the model of {self.path} is closed; load it again")
+        return self._opened
 
     def __enter__(self) -> "LoadedModel":
         return self

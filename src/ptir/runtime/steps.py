@@ -4,11 +4,11 @@ Knows no text and no sequence.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple, final
+from typing import Any, Literal, NamedTuple, ParamSpec, final
 
 import numpy as np
 
-from ptir import compiled
+from ptir import compiled, engine
 from ptir.engine import Plan
 from ptir.models import CausalLM, ModelError
 from ptir.nn import KVCache
@@ -16,6 +16,7 @@ from ptir.tensor import Tensor, tensor
 
 Step = Literal["prefill", "decode", "score"]
 Caches = list[KVCache]
+P = ParamSpec("P")
 Array = np.ndarray[Any, Any]
 
 SHOWN_CAPACITY = 64  # of the caches in a plan that is only looked at; the plan serves every one
@@ -25,6 +26,7 @@ class Compiled(NamedTuple):
     """One model and the steps compiled for it."""
 
     model: CausalLM
+    check: Callable[[], None]
     prefill: compiled.Compiled[[Tensor, Caches, Tensor], tuple[Tensor, Caches]]
     decode: compiled.Compiled[[Tensor, Caches, Tensor], tuple[Tensor, Caches]]
     score: compiled.Compiled[[Tensor], Tensor]
@@ -41,8 +43,7 @@ class Steps:
     def __init__(self, model: CausalLM, backend: str, check: Callable[[], None]) -> None:
         self.context_length = model.context_length
         self.vocab_size = model.vocab_size
-        self._check = check
-        self._compiled: Compiled | None = _compile(model, backend)
+        self._compiled: Compiled | None = _compile(model, check, backend)
 
     def caches(self, capacity: int) -> Caches:
         """Empty caches of one sequence."""
@@ -66,11 +67,11 @@ class Steps:
         """The plan of a step. Nothing is run and no weight is read."""
         at_work = self._open()
         if step == "score":
-            return at_work.score.program(_batch([0, 0]))
+            return _plan(at_work.score, _batch([0, 0]))
         caches = self.caches(min(SHOWN_CAPACITY, self.context_length))
         if step == "decode":
-            return at_work.decode.program(_batch([0]), caches, _row([0]))
-        return at_work.prefill.program(_batch([0, 0]), caches, _row([0]))
+            return _plan(at_work.decode, _batch([0]), caches, _row([0]))
+        return _plan(at_work.prefill, _batch([0, 0]), caches, _row([0]))
 
     def close(self) -> None:
         """Let go of the model and of everything compiled for it."""
@@ -79,11 +80,11 @@ class Steps:
     def _open(self) -> Compiled:
         if self._compiled is None:
             raise ModelError("the model is closed; load it again")
-        self._check()
+        self._compiled.check()
         return self._compiled
 
 
-def _compile(model: CausalLM, backend: str) -> Compiled:
+def _compile(model: CausalLM, check: Callable[[], None], backend: str) -> Compiled:
     def advance(ids: Tensor, caches: Caches, past: Tensor) -> tuple[Tensor, Caches]:
         hidden, caches = model.hidden(ids, caches, past)
         return model.logits(hidden[:, -1]), caches
@@ -94,6 +95,7 @@ def _compile(model: CausalLM, backend: str) -> Compiled:
     tokens, capacity = {1: "T"}, {2: "C"}
     return Compiled(
         model,
+        check,
         prefill=compiled.compile(
             advance, state=["caches"], symbolic={"ids": tokens, "caches": capacity}, backend=backend
         ),
@@ -102,6 +104,11 @@ def _compile(model: CausalLM, backend: str) -> Compiled:
         ),
         score=compiled.compile(score, symbolic={"ids": tokens}, backend=backend),
     )
+
+
+def _plan(step: compiled.Compiled[P, Any], *args: P.args, **kwargs: P.kwargs) -> Plan:
+    """The plan of a call. The step is not bound to it, which would read the weights."""
+    return engine.plan_of(step.trace(*args, **kwargs).program, step.backend)[0]
 
 
 def _batch(ids: Sequence[int]) -> Tensor:

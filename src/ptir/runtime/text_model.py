@@ -56,7 +56,9 @@ class TextModel:
 
     def session(self, capacity: int | None = None) -> Session:
         """A sequence without tokens; `capacity` positions are set aside for it."""
-        return Session(self._steps, capacity or capacity_for(1, self.context_length))
+        if capacity is None:
+            capacity = capacity_for(1, self.context_length)
+        return Session(self._steps, capacity)
 
     def plan(self, step: Step) -> Plan:
         """The plan of one compiled step. Nothing is run and no weight is read."""
