@@ -8,6 +8,7 @@ import ast
 import io
 import os
 import sys
+from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,6 +35,15 @@ class Commands(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, but a misspelled command is told the nearest."""
+        near = get_close_matches(args[0], self.list_commands(context), n=1)
+        if near and near != args[:1]:
+            context.fail(f"No such command {args[0]!r}. Did you mean {near[0]!r}?")
+        return super().resolve_command(context, args)
+
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of commands. Their modules are read, not imported: help must come at once."""
         with formatter.section("Commands"):
@@ -59,10 +69,10 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a closed one is None
             stream.reconfigure(errors="replace")  # a terminal may lack a character
-    sys.exit(_run(sys.argv[1:]))
+    sys.exit(run(sys.argv[1:]))
 
 
-def _run(arguments: list[str]) -> int:
+def run(arguments: list[str]) -> int:
     """Run one command line; its exit code."""
     try:
         with commands.make_context("ptir", arguments) as context:
@@ -94,7 +104,9 @@ def _fail(message: str, code: int) -> int:
 
 
 def _discard(*streams: TextIO | None) -> None:
-    """What a stream still holds cannot be written: the interpreter must not try again at exit."""
-    for stream in streams:
-        if stream is not None:
+    """Drop what a stream cannot write: the interpreter would try again at exit, and complain."""
+    for stream in filter(None, streams):
+        try:
+            stream.flush()
+        except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -11,7 +11,7 @@ import ptir
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 def command(as_json: bool) -> None:
     """List the backends; the default one (PTIR_BACKEND) is marked with *."""
-    default = ptir.config.current().backend
+    default = ptir.backends.find(ptir.config.current().backend).name
     found = [ptir.backends.find(name) for name in ptir.backends.names()]
     if as_json:
         facts = [

@@ -1,10 +1,11 @@
 """Continue a prompt with a language model."""
 
 import json
+import os
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import click
 
@@ -107,33 +108,37 @@ def command(
 def _prompt(prompt: str | None, file: Path | None) -> str:
     if prompt is not None and file is not None:
         raise click.UsageError("give --prompt or --file, not both")
-    if prompt is None:
-        prompt = _read(file)
-    if not prompt:
+    text = _read(file) if prompt is None else _as_given(prompt)
+    if not text:
         raise click.UsageError("the prompt is empty; give at least one character")
-    return prompt
+    return text
+
+
+def _as_given(prompt: str) -> str:
+    """The text of an argument: UTF-8 whatever the locale says."""
+    if prompt.isascii() or not any("\udc80" <= c <= "\udcff" for c in prompt):
+        return prompt
+    return _decoded(os.fsencode(prompt), "--prompt")
 
 
 def _read(file: Path | None) -> str:
     """The text of a file or of stdin: UTF-8 whatever the locale says, and not a byte of it lost."""
     if file is not None and file != Path("-"):
         with file.open("rb") as opened:
-            return _decoded(opened, str(file))
+            return _decoded(opened.read(MAX_PROMPT_BYTES + 1), str(file))
     if sys.stdin is None or (file is None and sys.stdin.isatty()):
         raise click.UsageError("no prompt: give --prompt TEXT, --file FILE, or pipe one in")
-    return _decoded(sys.stdin.buffer, "stdin")
+    return _decoded(sys.stdin.buffer.read(MAX_PROMPT_BYTES + 1), "stdin")
 
 
-def _decoded(stream: BinaryIO, name: str) -> str:
-    raw = stream.read(MAX_PROMPT_BYTES + 1)
+def _decoded(raw: bytes, name: str) -> str:
     if len(raw) > MAX_PROMPT_BYTES:
         raise ptir.PtirError(f"{name}: more than {MAX_PROMPT_BYTES} bytes are no prompt")
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ptir.PtirError(
-            f"{name}: is not UTF-8 text: {error.reason} at byte {error.start}"
-        ) from None
+        why = f"{error.reason} at byte {error.start}"
+        raise ptir.PtirError(f"{name}: is not UTF-8 text: {why}") from None
 
 
 def _sampling(temperature: float, seed: int | None) -> "ptir.Sampling":

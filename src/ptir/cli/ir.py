@@ -1,6 +1,5 @@
 """Print a program: of a file, or of a step of a model."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +48,7 @@ def command(
             plan = capability.plan(step)
             program = plan.program if optimized else plan.key.program
     if as_json:
-        click.echo(json.dumps(ptir.ir.to_json(program)))
+        click.echo(ptir.ir.to_json(program))
     else:
         click.echo(ptir.ir.print_program(program, literals=literals), nl=False)
 
@@ -58,6 +57,7 @@ def _read(path: Path) -> "ptir.Program":
     if path.stat().st_size > MAX_BYTES:
         raise ptir.PtirError(f"{path} is larger than {MAX_BYTES} bytes; no program is")
     text = path.read_text(encoding="utf-8", errors="replace")
-    if path.suffix == ".json":
-        return ptir.ir.from_json(text)
-    return ptir.ir.parse_program(text)
+    try:
+        return ptir.ir.from_json(text) if path.suffix == ".json" else ptir.ir.parse_program(text)
+    except ptir.SpecError as error:
+        raise ptir.PtirError(f"{path}: {error}") from None
