@@ -107,6 +107,9 @@ class Config:
     dump_mode = Knob(
         DUMP_MODE, "compile", "dump each program `compile`d, or `all` that are executed"
     )
+    cache_dir = Knob(
+        FOLDER, None, "keep measurements in this folder instead of `~/.cache/ptir` (or XDG's)"
+    )
 
 
 def knobs() -> dict[str, Knob[Any]]:
@@ -135,6 +138,16 @@ def check() -> None:
         if near:
             meant = f"is not a knob; did you mean {plain[near[0]]}?"
             raise ConfigError(f"{ascii(variable)[1:-1]}={text!a} {meant}")
+
+
+def cache_folder() -> Path:
+    """Where measurements are kept: `PTIR_CACHE_DIR`, else the user's cache folder (XDG)."""
+    chosen = current().cache_dir
+    if chosen is not None:
+        return chosen
+    stated = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    home = stated if stated.is_absolute() else Path("~/.cache").expanduser()  # as XDG asks
+    return home / "ptir"
 
 
 def table() -> str:

@@ -17,10 +17,11 @@ VALUES = [
     ("PLAN_CACHE", "12", 12),
     ("DUMP_DIR", "out dir", Path("out dir")),
     ("DUMP_MODE", "all", "all"),
+    ("CACHE_DIR", "kept here", Path("kept here")),
 ]
 DEFAULTS = {
     "backend": "reference", "eager": False, "verify": False, "passes": frozenset(), "mmap": True,
-    "plan_cache": 256, "dump_dir": None, "dump_mode": "compile",
+    "plan_cache": 256, "dump_dir": None, "dump_mode": "compile", "cache_dir": None,
 }  # fmt: skip
 
 
@@ -94,3 +95,19 @@ def test_the_table_has_a_row_for_each_knob():
     assert [row.split("`")[1] for row in rows] == list(config.knobs())
     assert "| `PTIR_PLAN_CACHE` | count | `256` |" in config.table()
     assert "| `PTIR_DUMP_DIR` | folder | none |" in config.table()
+
+
+CACHES = [
+    ({"PTIR_CACHE_DIR": "/a/b", "XDG_CACHE_HOME": "/x"}, "/a/b"),
+    ({"XDG_CACHE_HOME": "/x", "HOME": "/h"}, "/x/ptir"),
+    ({"XDG_CACHE_HOME": "relative", "HOME": "/h"}, "/h/.cache/ptir"),
+    ({"HOME": "/h"}, "/h/.cache/ptir"),
+]
+
+
+@pytest.mark.parametrize("environment,folder", CACHES)
+def test_measurements_are_kept_where_the_user_or_xdg_says(monkeypatch, environment, folder):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    for variable, text in environment.items():
+        monkeypatch.setenv(variable, text)
+    assert config.cache_folder() == Path(folder)
