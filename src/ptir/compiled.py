@@ -9,7 +9,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 import numpy as np
 
-from ptir import config, engine
+from ptir import config, engine, functional
 from ptir.backends import Backend, Handle
 from ptir.engine import Computed, Held, Plan
 from ptir.ir import (
@@ -136,7 +136,7 @@ class Compiled(Generic[P, R]):
     def is_bound(self, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Whether a call with these arguments has its plan already."""
         _, key, _ = self._read(args, kwargs)
-        return (engine.settings_of(self.backend), key) in self._bound
+        return _place(self.backend, key) in self._bound
 
     def _read(
         self, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -168,7 +168,7 @@ class Compiled(Generic[P, R]):
     def _bind(
         self, backend: Backend, key: Any, shapes: Sequence[tuple[str, Shape]]
     ) -> tuple[_Bound, bool]:
-        place = (engine.settings_of(backend), key)
+        place = _place(backend, key)
         known = self._bound.get(place)
         if known is not None:
             return known, True
@@ -274,6 +274,11 @@ def compile(
     if fn is None:
         return functools.partial(Compiled[P, R], state=state, symbolic=symbolic, backend=backend)
     return Compiled(fn, state, symbolic, backend)
+
+
+def _place(backend: Backend, key: Any) -> tuple[Any, ...]:
+    """All that decides what a call runs: another override is another trace."""
+    return engine.settings_of(backend), functional.current().fingerprint, key
 
 
 def _is_leaf(value: Any) -> bool:

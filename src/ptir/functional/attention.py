@@ -1,13 +1,17 @@
-"""Attention over a cache of keys and values, and the cache's update."""
+"""Attention over a cache of keys and values, with all scores at once or block by block."""
 
 import math
 
+import numpy as np
+
 from ptir import ops
 from ptir.ir import Size, SpecError
-from ptir.tensor import Tensor, arange, as_tensor, where
+from ptir.tensor import Tensor, arange, as_tensor, concat, full, where, zeros
 
 from . import check
-from .define import functional
+from .benchmark import Array
+from .define import Types, functional
+from .loop import fold
 
 
 @functional
@@ -41,50 +45,75 @@ def attention(
     scale = scale if scale is not None else 1 / math.sqrt(_static(D))
 
     grouped = check.wide(q).reshape(B, groups, per_group, T, D) * scale
-    scores = ops.dot_general(  # (B, groups, per_group, T, S)
-        grouped,
-        check.wide(k),
-        batch_lhs=(0, 1),
-        batch_rhs=(0, 1),
-        contract_lhs=(4,),
-        contract_rhs=(3,),
-    )
-    if soft_cap is not None:
-        scores = ops.tanh(scores * (1 / soft_cap)) * soft_cap
-    if mask is not None:
-        scores = scores + _by_group(mask, groups, per_group).astype(scores.dtype)
-    seen = _visible(T, S, past, lengths, causal, window)
+    by_group = None if mask is None else _by_group(mask, groups, per_group).astype(grouped.dtype)
+    scores = _scores(grouped, check.wide(k), soft_cap, by_group)
+    seen = _visible(T, arange(S, "si32"), past, lengths, causal, window)
     if seen is not None:
         scores = where(seen, scores, -math.inf)
-    weights = _softmax_or_zero(scores)
-    mixed = ops.dot_general(  # (B, groups, per_group, T, Dv)
-        weights,
-        check.wide(v),
-        batch_lhs=(0, 1),
-        batch_rhs=(0, 1),
-        contract_lhs=(4,),
-        contract_rhs=(2,),
-    )
+    mixed = _mix(_softmax_or_zero(scores), check.wide(v))
     return mixed.reshape(B, heads, T, v.shape[3]).astype(q.dtype)
 
 
-@functional
-def update_cache(cache: Tensor, new: Tensor, past: Tensor) -> Tensor:
-    """cache [B, H, C, D] with new [B, H, T, D] written at positions `past[b] …`.
+@attention.implementation("blocked")
+def _blocked(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    past: Tensor | None = None,
+    lengths: Tensor | None = None,
+    mask: Tensor | None = None,
+    *,
+    causal: bool = True,
+    window: int | None = None,
+    soft_cap: float | None = None,
+    scale: float | None = None,
+) -> Tensor:
+    """Blocks of keys one after another: scores are never held for all keys at once.
 
-    past [B] holds integers. A position outside the capacity C is an error, never a wild write.
+    A running maximum and total rescale what was mixed so far (Milakov and Gimelshein 2018); blocks
+    of √S keys (Rabe and Staats 2021). A number of keys that is not known is read key by key.
     """
-    check.floating("update_cache", cache=cache, new=new)
-    check.rank("update_cache", 4, cache=cache, new=new)
-    check.integers("update_cache", past=past)
-    for axis in (0, 1, 3):
-        whose = f"axis {axis} of cache"
-        check.size("update_cache", "new", new, axis, cache.shape[axis], whose)
-    check.rank("update_cache", 1, past=past)
-    check.size("update_cache", "past", past, 0, cache.shape[0], "the batch")
-    positions = past.expand_dims(1) + arange(new.shape[2], past.dtype)  # (B, T)
-    rows = positions[:, None, :, None].broadcast_to(new.shape)
-    return ops.scatter(cache, rows, new, axis=2, kind="replace")
+    B, heads, T, D = q.shape
+    groups, S, Dv = k.shape[1], k.shape[2], v.shape[3]
+    per_group = _ratio(heads, groups)
+    scale = scale if scale is not None else 1 / math.sqrt(_static(D))
+    size = max(math.isqrt(S), 1) if isinstance(S, int) else 1
+    grouped = check.wide(q).reshape(B, groups, per_group, T, D) * scale
+    rows = (B, groups, per_group, T, 1)
+    whole = None if mask is None else _by_group(mask, groups, per_group).astype(grouped.dtype)
+    inputs = [_blocks(arange(S, "si32"), 0, size, S)]  # keys behind the last are numbered S
+    inputs += [_blocks(check.wide(x), 2, size) for x in (k, v)]
+    if whole is not None and whole.ndim and whole.shape[-1] != 1:
+        inputs.append(_blocks(whole, whole.ndim - 1, size))
+
+    def step(
+        top: Tensor, total: Tensor, mixed: Tensor, key: Tensor, k: Tensor, v: Tensor, *part: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        scores = _scores(grouped, k, soft_cap, part[0] if part else whole)
+        seen = _visible(T, key, past, lengths, causal, window)
+        inside = key < S if isinstance(S, int) and S % size else None
+        for condition in (seen, inside):
+            scores = scores if condition is None else where(condition, scores, -math.inf)
+        higher = top.maximum(scores.max(-1, keepdims=True))
+        finite = where(higher == -math.inf, 0, higher)
+        shrink, weights = ops.exp(top - finite), ops.exp(scores - finite)
+        total = total * shrink + weights.sum(-1, keepdims=True)
+        return higher, total, mixed * shrink + _mix(weights, v)
+
+    start = full(rows, -math.inf, grouped.dtype), zeros(rows, grouped.dtype)
+    _, total, mixed = fold(step, [*start, zeros((*rows[:-1], Dv), grouped.dtype)], inputs)
+    return _divided(mixed, total).reshape(B, heads, T, Dv).astype(q.dtype)
+
+
+def _blocks(x: Tensor, axis: int, size: int, filler: Size = 0) -> Tensor:
+    """x with an axis cut into blocks of a size, blocks first; the last one is filled up."""
+    length = x.shape[axis]
+    if isinstance(length, int) and length % size:
+        rest = (*x.shape[:axis], -length % size, *x.shape[axis + 1 :])
+        x = concat([x, as_tensor(filler, x).broadcast_to(rest)], axis)
+    count = x.shape[axis] // size
+    cut = x.reshape(*x.shape[:axis], count, size, *x.shape[axis + 1 :])
+    return cut.transpose(axis, *(i for i in range(cut.ndim) if i != axis))
 
 
 def _check(
@@ -123,17 +152,36 @@ def _static(depth: Size) -> int:
     return depth
 
 
+def _scores(q: Tensor, k: Tensor, soft_cap: float | None, mask: Tensor | None) -> Tensor:
+    """q (B, groups, per_group, T, D) against k [B, groups, S, D]: (B, groups, per_group, T, S)."""
+    scores: Tensor = ops.dot_general(
+        q, k, batch_lhs=(0, 1), batch_rhs=(0, 1), contract_lhs=(4,), contract_rhs=(3,)
+    )
+    if soft_cap is not None:
+        scores = ops.tanh(scores * (1 / soft_cap)) * soft_cap
+    return scores if mask is None else scores + mask
+
+
+def _mix(weights: Tensor, v: Tensor) -> Tensor:
+    """Rows of v [B, groups, S, Dv] by weights (B, groups, per_group, T, S)."""
+    mixed: Tensor = ops.dot_general(
+        weights, v, batch_lhs=(0, 1), batch_rhs=(0, 1), contract_lhs=(4,), contract_rhs=(2,)
+    )
+    return mixed
+
+
 def _visible(
     T: Size,  # noqa: N803 - sizes as in the docstring
-    S: Size,  # noqa: N803 - as above
+    key: Tensor,
     past: Tensor | None,
     lengths: Tensor | None,
     causal: bool,
     window: int | None,
 ) -> Tensor | None:
-    """Which query sees which key, to be broadcast to (B, groups, per_group, T, S)."""
+    """Which query sees which of the keys at these positions [S], to be broadcast to
+    (B, groups, per_group, T, S).
+    """
     rows = (-1, 1, 1, 1, 1)  # one number for each sequence
-    key = arange(S, "si32")  # (S)
     position = arange(T, "si32").expand_dims(1)  # (T, 1)
     if past is not None:
         position = past.astype("si32").reshape(rows) + position
@@ -164,5 +212,32 @@ def _softmax_or_zero(scores: Tensor) -> Tensor:
     top = scores.max(-1, keepdims=True)
     finite = where(top == -math.inf, 0, top)
     e = ops.exp(scores - finite)
-    total = e.sum(-1, keepdims=True)
-    return e / where(total == 0, as_tensor(1, total), total)
+    return _divided(e, e.sum(-1, keepdims=True))
+
+
+def _divided(x: Tensor, total: Tensor) -> Tensor:
+    """x / total; zeros of x stay zeros where the total is zero too."""
+    return x / where(total == 0, as_tensor(1, total), total)
+
+
+attention.example(
+    q="f32[2, 4, 3, 4]", k="f32[2, 2, 9, 4]", v="f32[2, 2, 9, 5]", past="si32[2]",
+    lengths="si32[2]", mask="f32[4, 1, 9]",
+)  # fmt: skip
+attention.example(
+    q="f32[1, 2, 5, 3]", k="f32[1, 2, 5, 3]", v="f32[1, 2, 5, 3]", window=2, soft_cap=2.0, scale=0.7
+)
+attention.example(
+    q="f32[1, 3, 2, 4]", k="f32[1, 1, 7, 4]", v="f32[1, 1, 7, 4]", lengths="si64[1]", causal=False
+)
+attention.example(
+    q="f32[2, 2, 4, 3]", k="f32[2, 1, 4, 3]", v="f32[2, 1, 4, 3]", past="si32[2]",
+    lengths="si32[2]", mask="f32[2, 1, 4, 4]",
+)  # fmt: skip
+
+
+@attention.sampler
+def _positions(types: Types, random: np.random.Generator) -> dict[str, Array]:
+    """The last of the positions, all keys in use: what a full cache asks for."""
+    (B, _, T, _), S = types["q"].static_shape, types["k"].static_shape[2]
+    return {"past": np.full(B, max(S - T, 0)), "lengths": np.full(B, S)}

@@ -23,3 +23,7 @@ def dropout(x: Tensor, key: Tensor, *, p: float) -> Tensor:
         return x
     uniform = ops.random_uniform(key, shape=x.shape, dtype="f32")
     return where(uniform >= p, x * (1 / (1 - p)), 0)
+
+
+dropout.example(x="f32[3, 5]", key="ui32[2]", p=0.25)
+dropout.example(x="f32[3, 5]", key="ui32[2]", p=0.0)

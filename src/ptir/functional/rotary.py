@@ -39,6 +39,10 @@ def rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return concat(parts, axis=3).astype(x.dtype)
 
 
+rotary.example(x="f32[2, 3, 5, 6]", cos="f32[5, 3]", sin="f32[5, 3]")
+rotary.example(x="f32[2, 1, 5, 8]", cos="f32[2, 5, 3]", sin="f32[2, 5, 3]")
+
+
 @dataclass(frozen=True)
 class RopeScaling:
     """How frequencies are stretched for contexts longer than those of the training.
