@@ -20,6 +20,23 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "CONTRIBUTING.md", "docs/howto.md")
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
+# What each example prints, beside what it asserts itself.
+FACTS = {
+    "compile_a_function": [r"\(1000, 4\)", r"%0: f32\[\?T, 4\] = argument\(0\)"],
+    "fuse_pattern": [
+        r"(?s)before.*= logistic\(.*after",
+        r'(?s)after((?!logistic).)*= custom_call\(%2\) {target="example.quick_gelu.v1"',
+        r"largest difference: \d",
+    ],
+    "generate": [r"\w+", r"\n'.+'\n$"],
+    "override_matmul": [
+        r"force=strassen: ran matmul\.strassen, relative difference [1-9]",
+        r"force=split_k: ran matmul\.split_k, relative difference [1-9]",
+        r"benchmark: ran matmul",
+        r"did you mean 'strassen'",
+    ],
+}
+
 SEPARATOR = "\x1e"  # printed behind each block: never part of an output
 NAMED = re.compile(r"# ([\w/]+\.py)\n")
 OUTPUT_OPTIONS = doctest.ELLIPSIS  # `...` stands for anything
@@ -101,7 +118,12 @@ def run(*command: str | Path, at: Path) -> subprocess.CompletedProcess[str]:
     """Run a command with the package that lies under `at`."""
     search = os.pathsep.join([str(at / "src"), str(at)])
     beside = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    environment = os.environ | {"PYTHONPATH": search, "PATH": beside, "PYTHONWARNINGS": "error"}
+    environment = os.environ | {
+        "PATH": beside,
+        "PYTHONPATH": search,
+        "PYTHONWARNINGS": "error",
+        "PTIR_CACHE_DIR": str(at / "cache"),
+    }
     return subprocess.run(
         [sys.executable, *map(str, command)], cwd=at, env=environment, check=False,
         capture_output=True, text=True, encoding="utf-8", timeout=300,
@@ -184,7 +206,8 @@ def test_a_block_that_lies_is_caught(checkout):
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_runs_and_says_what_it_shows(example: Path):
-    done = run(example, at=ROOT)
+def test_an_example_runs_and_says_what_it_does(example: Path, checkout: Path):
+    done = run(example, at=checkout)
     assert done.returncode == 0, done.stderr
-    assert done.stdout
+    for fact in FACTS[example.stem]:
+        assert re.search(fact, done.stdout), done.stdout
