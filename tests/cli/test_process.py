@@ -11,13 +11,15 @@ import pytest
 PTIR = [sys.executable, "-m", "ptir"]
 ASCII = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 LATIN_1 = {"PYTHONIOENCODING": "latin-1"}
+# As it usually is: unbuffered streams have nothing left that could fail at exit.
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 GREEDY = ["--temperature", "0", "--max-tokens", "4"]
 
 
 def run(*arguments: str | bytes, env: dict[str, str] | None = None, **options: Any) -> Any:
     return subprocess.run(
         [*PTIR, *arguments],
-        env=os.environ | (env or {}),
+        env=BUFFERED | (env or {}),
         check=False,
         capture_output=not {"stdout", "stderr"} & options.keys(),
         **options,
@@ -113,7 +115,9 @@ def test_a_full_disk_is_3_and_said_once():
 
 def test_text_is_streamed_as_it_comes():
     child = subprocess.Popen(
-        [*PTIR, "generate", "-p", "ROMEO:", "--seed", "1"], stdout=subprocess.PIPE
+        [*PTIR, "generate", "-p", "ROMEO:", "--seed", "1"],
+        stdout=subprocess.PIPE,
+        env=BUFFERED,
     )
     assert child.stdout is not None
     with child.stdout as out:

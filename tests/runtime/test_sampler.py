@@ -1,6 +1,7 @@
 """From logits to a token: the rule for every kind of logits, and the distribution."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -52,6 +53,13 @@ def test_a_token_at_minus_infinity_is_never_drawn():
     sampler = Sampler(Sampling(5.0, 0))
     drawn = {sampler.choose(np.array([-INF, 0, -INF, 0, -INF], "f4")) for _ in range(500)}
     assert drawn == {1, 3}
+
+
+@pytest.mark.parametrize("draw, chosen", [(0.0, 1), (0.5, 3), (np.nextafter(1, 0), 3)])
+def test_the_ends_of_a_draw_choose_only_what_is_possible(monkeypatch, draw, chosen):
+    sampler = Sampler(Sampling(1.0, 0))
+    monkeypatch.setattr(sampler, "_random", SimpleNamespace(random=lambda: draw))
+    assert sampler.choose(np.array([-INF, 0, -INF, 0, -INF], "f4")) == chosen
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
