@@ -26,7 +26,7 @@ from ptir.ir import (
     type_of,
 )
 from ptir.tensor import Tensor, as_tensor, realize
-from ptir.trace import Traced, trace
+from ptir.trace import Traced, trace, with_parameters
 from ptir.tree import Shape, flatten
 
 P = ParamSpec("P")
@@ -36,18 +36,37 @@ Axes = Mapping[int, str]
 KEPT_SHAPES = 64  # of one symbolic program: the result types of lengths that come back
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Bound:
     """One traced program on its plan, with the handles that every call shares."""
 
     plan: Plan
     traced: Traced
     types: tuple[TensorType, ...]  # of the arguments, symbolic where the caller said so
-    fixed: tuple[Handle, ...]  # parameters and other outer values
-    owners: tuple[Held, ...]  # what the fixed handles belong to: alive as long as they are used
+    owners: Mapping[int, Held]  # parameters and other outer values, by input of the program
     states: tuple[int, ...]
     symbolic: bool
+    replacements: int  # of parameters, when the owners were last seen to be fresh
     results: dict[Any, tuple[TensorType, ...]] = field(default_factory=dict)
+    _fixed: tuple[Handle, ...] | None = None
+
+    def fixed(self, backend: Backend) -> tuple[Handle, ...]:
+        """The values of the owners and what derives from them, had when they are first needed."""
+        if self._fixed is None:
+            slots = [slot for slot in self.plan.slots if slot >= len(self.types)]
+            kept = [self.owners[slot].keep(backend) for slot in slots]
+            derived = engine.supply(self.plan.derived, self.owners, backend)
+            self._fixed = (*kept, *derived)
+        return self._fixed
+
+    def is_current(self) -> bool:
+        """Whether no parameter was replaced since this was bound."""
+        now = engine.replacements()
+        if now != self.replacements:
+            if any(owner.is_stale for owner in self.owners.values()):
+                return False
+            self.replacements = now
+        return True
 
     def result_types(self, leaves: Sequence[Any]) -> tuple[TensorType, ...]:
         """The types of the results for these arguments."""
@@ -105,16 +124,18 @@ class Compiled(Generic[P, R]):
         leaves, key, shapes = self._read(args, kwargs)
         sources = [self._held(x) for x in leaves]
         bound, hit = self._bind(backend, key, shapes)
+        fixed = bound.fixed(backend)
         # State first: a value that is also another argument is refused there, not overwritten.
         donated = {slot: sources[slot].donate(backend) for slot in bound.states}
         handles = [
             donated[slot] if slot in donated else source.handle(backend)
             for slot, source in enumerate(sources)
         ]
-        values = engine.execute(bound.plan, (*handles, *bound.fixed), hit)
+        values = engine.execute(bound.plan, (*handles, *fixed), hit)
+        shared = bound.plan.shared
         results = [
-            Tensor(leaf(Computed(t, backend, v)), backend.name)
-            for t, v in zip(bound.result_types(leaves), values, strict=True)
+            Tensor(leaf(Computed(t, backend, v, i in shared)), backend.name)
+            for i, (t, v) in enumerate(zip(bound.result_types(leaves), values, strict=True))
         ]
         return bound.traced.result.build(results)  # type: ignore[no-any-return]  # as fn's result
 
@@ -170,11 +191,12 @@ class Compiled(Generic[P, R]):
     ) -> tuple[_Bound, bool]:
         place = _place(backend, key)
         known = self._bound.get(place)
-        if known is not None:
+        if known is not None and known.is_current():
             return known, True
         with self._lock:
-            known = self._bound.get(place)
-            if known is not None:
+            known = self._bound.pop(place, None)
+            if known is not None and known.is_current():
+                self._bound[place] = known
                 return known, True
             bound, hit = self._make(backend, key, shapes)
             while len(self._bound) >= config.current().plan_cache:
@@ -185,15 +207,16 @@ class Compiled(Generic[P, R]):
     def _make(
         self, backend: Backend, key: Any, shapes: Sequence[tuple[str, Shape]]
     ) -> tuple[_Bound, bool]:
+        now = engine.replacements()
         traced = self._trace(backend, key, shapes)
         traced.program.verify()
         plan, hit = engine.plan_of(traced.program, backend)
-        owners = tuple(self._held(Tensor(n, backend.name)) for n in traced.outside)
-        fixed = tuple(o.keep(backend) for o in owners)
         types, roles = self._places(key)
+        outside = (self._held(Tensor(n, backend.name)) for n in traced.outside)
+        owners = dict(enumerate(outside, len(types)))
         states = tuple(i for i, role in enumerate(roles) if role is Role.STATE)
         symbolic = not all(t.is_static for t in types)
-        return _Bound(plan, traced, types, fixed, owners, states, symbolic), hit
+        return _Bound(plan, traced, types, owners, states, symbolic, now), hit
 
     def _trace(self, backend: Backend, key: Any, shapes: Sequence[tuple[str, Shape]]) -> Traced:
         def call(*tensors: Tensor) -> Any:
@@ -204,7 +227,7 @@ class Compiled(Generic[P, R]):
 
         functools.update_wrapper(call, self._fn)
         types, roles = self._places(key)
-        return trace(call, types, roles=roles, backend=backend.name)
+        return with_parameters(trace(call, types, roles=roles, backend=backend.name))
 
     def _places(self, key: Any) -> tuple[tuple[TensorType, ...], list[Role]]:
         """The type and role of each argument tensor."""

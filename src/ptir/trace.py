@@ -60,6 +60,29 @@ def trace(
     return Traced(program, outside, shape)
 
 
+def with_parameters(traced: Traced) -> Traced:
+    """The same with what was computed outside from parameters alone computed inside.
+
+    Its inputs are those parameters then, so that all programs share one value derived from them.
+    """
+    inside = [_stands_on_parameters(node) for node in traced.outside]
+    inputs = traced.program.inputs[: len(traced.program.inputs) - len(traced.outside)]
+    places = [Argument(i.type, i.role) for i in inputs]
+    rest = [node for node, known in zip(traced.outside, inside, strict=True) if not known]
+    stand_ins = {node: _Outside(node) for node in rest}
+    operands = [leaf(place) for place in places]
+    operands += [leaf(stand_ins[n]) if n in stand_ins else n for n in traced.outside]
+    results = traced.program.inline(operands)
+    program, sources = Program.capture(results, [*places, *stand_ins.values()])
+    parameters = sources[len(places) + len(rest) :]
+    return Traced(program, (*rest, *map(leaf, parameters)), traced.result)
+
+
+def _stands_on_parameters(node: Node) -> bool:
+    leaves = [n.attrs["source"] for n in postorder(node) if n.op is LEAF]
+    return all(source.role is Role.PARAMETER for source in leaves)
+
+
 def close(results: Sequence[Node], places: Sequence[Source]) -> tuple[Program, tuple[Node, ...]]:
     """A program over `places`, and the outer nodes that it takes as further inputs.
 

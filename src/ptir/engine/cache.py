@@ -11,6 +11,7 @@ from typing import Any
 from ptir.backends import Executable
 from ptir.ir import Program
 
+from .derived import Derived
 from .reason import explain_miss
 
 
@@ -37,10 +38,18 @@ class PassRun:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A compiled program, with how it came about."""
+    """A compiled program, with how it came about.
+
+    The inputs of `program` are those of the captured one that `slots` names, then a parameter for
+    each of `derived`. `shared` are the results whose buffers are not theirs alone: inputs, and
+    values that are two results.
+    """
 
     key: PlanKey
     program: Program  # after the passes
+    slots: tuple[int, ...]
+    derived: tuple[Derived, ...]
+    shared: frozenset[int]
     executable: Executable
     passes: tuple[PassRun, ...]
     reason: str

@@ -1,16 +1,18 @@
 """Compile a program once and run it: the way from nodes to handles."""
 
+from collections import Counter
 from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
 from ptir import backends, config, passes
 from ptir.backends import Backend, Handle
-from ptir.ir import Node, Program, SpecError
+from ptir.ir import PARAM, Node, Program, Role, SpecError, TensorType
 
 from .cache import PassRun, Plan, PlanCache, PlanKey
+from .derived import split, supply
 from .dump import Sink, sink
-from .source import Held
+from .source import Computed, Held
 
 PLANS = PlanCache()
 
@@ -20,12 +22,24 @@ def backend_of(name: str | None) -> Backend:
     return backends.find(name or config.current().backend)
 
 
-def run(results: Sequence[Node], backend: Backend) -> Sequence[Handle]:
+def run(results: Sequence[Node], backend: Backend) -> list[Computed]:
     """The values of nodes of a lazy graph, computed together in one program."""
+    types = [_tensor_type(node) for node in results]
     program, sources = Program.capture(results)
-    handles = [_held(source).handle(backend) for source in sources]
+    held = {slot: _held(source) for slot, source in enumerate(sources)}
     plan, hit = plan_of(program, backend)
-    return execute(plan, handles, hit)
+    handles = [held[slot].handle(backend) for slot in plan.slots]
+    values = execute(plan, [*handles, *supply(plan.derived, held, backend)], hit)
+    return [
+        Computed(type, backend, value, index in plan.shared)
+        for index, (type, value) in enumerate(zip(types, values, strict=True))
+    ]
+
+
+def _tensor_type(node: Node) -> TensorType:
+    if isinstance(node.type, TensorType):
+        return node.type
+    raise SpecError("type", node.op.name, "gives several values; unpack it")
 
 
 def settings_of(backend: Backend) -> tuple[Any, ...]:
@@ -79,21 +93,40 @@ def _traced(plan: Plan, handles: Sequence[Handle], hit: bool, to: Sink) -> Seque
 
 def _compile(key: PlanKey, reason: str, backend: Backend, chosen: Sequence[passes.Pass]) -> Plan:
     begun = perf_counter()
-    program, runs = lower(key.program, backend, chosen)
-    executable = backend.compile(program)
+    lowered, runs = lower(key.program, backend, chosen)
+    parts = split(lowered)
+    executable = backend.compile(parts.program)
     took = (perf_counter() - begun) * 1e3
-    return Plan(key, program, executable, runs, reason, took)
+    shared = _shared(parts.program)
+    return Plan(
+        key, parts.program, parts.slots, parts.derived, shared, executable, runs, reason, took
+    )
+
+
+def _shared(program: Program) -> frozenset[int]:
+    """The results whose buffers something else has too: inputs that no call donates, and twins."""
+    often = Counter(program.results)
+    return frozenset(
+        index
+        for index, node in enumerate(program.results)
+        if often[node] > 1
+        or (node.op is PARAM and program.inputs[node.attrs["slot"]].role is not Role.STATE)
+    )
 
 
 def lower(
     program: Program, backend: Backend, chosen: Sequence[passes.Pass]
 ) -> tuple[Program, tuple[PassRun, ...]]:
-    """The program after the passes, every node claimed by `backend`, and what each pass did."""
+    """The program after the passes and what each of them did.
+
+    Every node is claimed by `backend`, but for composites of what parameters alone decide, whose
+    bodies are.
+    """
     runs = list[PassRun]()
     verify = config.current().verify
     if verify:
         program.verify()
-    for one in (*chosen, passes.legalizer(backend.claims, backend.name)):
+    for one in passes.legalizing(chosen, passes.legalizer(backend.claims, backend.name)):
         since = perf_counter()
         after = one(program)
         ms = (perf_counter() - since) * 1e3

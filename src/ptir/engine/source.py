@@ -4,19 +4,34 @@ filled.
 
 from abc import abstractmethod
 from collections.abc import Callable
+from itertools import count
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from ptir.backends import Backend, Handle
 from ptir.ir import Role, Source, SpecError, TensorType, Type, type_of
-from ptir.params import ParamKey
+from ptir.params import ParamKey, new_version
 
 Array = np.ndarray[Any, Any]
+
+SMALL = 1 << 16  # bytes of a parameter that is not worth reading twice
+
+# `next` is one C call; the number says only whether anything was replaced since it was read.
+_replacements = count(1)
+_last_replacement = 0
+
+
+def replacements() -> int:
+    """A number that is another one once any parameter has been replaced."""
+    return _last_replacement
 
 
 class Held(Source):
     """A source whose value can be had on a backend."""
+
+    is_stale = False  # whether the value was replaced: it refuses to be read then
 
     @abstractmethod
     def handle(self, backend: Backend) -> Handle:
@@ -48,11 +63,13 @@ class Data(Held):
 class Computed(Held):
     """A result that lies on a backend until it is donated to a program."""
 
-    def __init__(self, type: TensorType, backend: Backend, handle: Handle) -> None:
+    def __init__(
+        self, type: TensorType, backend: Backend, handle: Handle, shared: bool = False
+    ) -> None:
         self.type = type
         self.backend = backend
         self._handle: Handle | None = handle
-        self._shared = False  # a host view or a compiled function still reads the buffer
+        self._shared = shared  # something else still reads the buffer: a host view, a parameter
 
     def load(self) -> Array:
         self._shared = True
@@ -85,9 +102,14 @@ class Computed(Held):
 class Parameter(Held):
     """A parameter: known by its key, loaded when a program first needs it, once for each
     backend.
+
+    Its data never changes. `replace` makes a successor; the replaced one then refuses to be read,
+    so that nothing computes with old data unawares.
     """
 
+    type: TensorType
     role = Role.PARAMETER
+    name: str
 
     def __init__(
         self, type: TensorType, name: str, key: ParamKey, load: Callable[[], Array]
@@ -95,9 +117,20 @@ class Parameter(Held):
         self.type = type
         self.name = name
         self.key = key
+        self.version = new_version(key)
         self._load = load
 
+    def replace(self, load: Callable[[], Array]) -> "Parameter":
+        """The same parameter with other data of the same type."""
+        global _last_replacement
+        self.refuse_if_stale()
+        successor = Parameter(self.type, self.name, self.key, load)
+        self.is_stale = True
+        _last_replacement = next(_replacements)
+        return successor
+
     def load(self) -> Array:
+        self.refuse_if_stale()
         array = self._load()
         if type_of(array) != self.type:
             came = type_of(array)
@@ -107,7 +140,25 @@ class Parameter(Held):
         return array
 
     def handle(self, backend: Backend) -> Handle:
-        return backend.params.fetch(self.key, self, lambda: backend.put(self.load()))
+        self.refuse_if_stale()
+        return backend.params.fetch(self.version, (self,), lambda: backend.put(self.load()))
+
+    def lend(self, backend: Backend) -> Handle:
+        """The value on a backend, which keeps it only if it is small or kept already."""
+        if self.type.dtype.nbytes(prod(self.type.static_shape)) <= SMALL:
+            return self.handle(backend)
+        self.refuse_if_stale()
+        found = backend.params.find(self.version)
+        return backend.put(self.load()) if found is None else found
+
+    def refuse_if_stale(self) -> None:
+        """Raise `SpecError` (`stale`) if the data was replaced."""
+        if self.is_stale:
+            raise SpecError(
+                "stale",
+                "parameter",
+                f"{self.name}: its data was replaced; take the parameter from its module again",
+            )
 
 
 class Argument(Source):

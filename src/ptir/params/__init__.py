@@ -4,9 +4,11 @@ from .identity import (
     BaseParamId,
     ModelNamespaceId,
     ParamKey,
+    ParamVersion,
     base_param_id,
     check_name,
     new_namespace,
+    new_version,
     param_key,
 )
 from .resolver import ParamResolver
@@ -20,8 +22,10 @@ __all__ = [
     "ParamResolver",
     "ParamSource",
     "ParamSpec",
+    "ParamVersion",
     "base_param_id",
     "check_name",
     "new_namespace",
+    "new_version",
     "param_key",
 ]

@@ -4,7 +4,7 @@ The formulas are those of gpt.rs, bit for bit. Knows nothing of values, shapes o
 """
 
 import itertools
-from typing import NewType
+from typing import NamedTuple, NewType
 
 from blake3 import blake3
 
@@ -14,9 +14,19 @@ BaseParamId = NewType("BaseParamId", int)
 ModelNamespaceId = NewType("ModelNamespaceId", int)
 ParamKey = NewType("ParamKey", int)
 
+
+class ParamVersion(NamedTuple):
+    """One parameter with one set of data: its key, and a number that no other data has."""
+
+    key: ParamKey
+    serial: int
+
+
 _KEY_DOMAIN = b"gpt-rs:param-key:v1"
 _U128 = 1 << 128
-_namespaces = itertools.count(1)  # `next` on it is one C call, so threads never share a number
+# `next` on these is one C call, so threads never share a number.
+_namespaces = itertools.count(1)
+_serials = itertools.count(1)
 
 
 def check_name(name: str) -> str:
@@ -58,6 +68,11 @@ def param_key(namespace: ModelNamespaceId, base_id: BaseParamId) -> ParamKey:
             raise SpecError("range", "param_key", f"{what} must fit in 128 bits, got {value:#x}")
     ids = namespace.to_bytes(16, "little") + base_id.to_bytes(16, "little")
     return ParamKey(_digest(_KEY_DOMAIN + ids))
+
+
+def new_version(key: ParamKey) -> ParamVersion:
+    """The version of a parameter whose data was not there before, in this process."""
+    return ParamVersion(key, next(_serials))
 
 
 def _digest(data: bytes) -> int:

@@ -365,9 +365,9 @@ def realize(*tensors: Tensor) -> None:
     for name in dict.fromkeys(t.backend for t in waiting):
         group = [t for t in waiting if t.backend == name]
         backend = engine.backend_of(name)
-        handles = engine.run([t.node for t in group], backend)
-        for tensor, handle in zip(group, handles, strict=True):
-            tensor.node = leaf(Computed(tensor.type, backend, handle))
+        values = engine.run([t.node for t in group], backend)
+        for tensor, value in zip(group, values, strict=True):
+            tensor.node = leaf(value)
 
 
 def tensor_of(type: TensorType, backend: Backend, handle: Any) -> Tensor:
