@@ -25,7 +25,7 @@ FACTS = {
     "compile_a_function": [r"\(1000, 4\)", r"%0: f32\[\?T, 4\] = argument\(0\)"],
     "fuse_pattern": [
         r"(?s)before.*= logistic\(.*after",
-        r'(?s)after((?!logistic).)*= custom_call\(%2\) {target="example.quick_gelu.v1"',
+        r'(?s)after((?!logistic).)*= custom_call\(%\d+\) {target="example.quick_gelu.v1"',
         r"largest difference: \d",
     ],
     "generate": [r"\w+", r"\n'.+'\n$"],
