@@ -73,6 +73,9 @@ class Functional(Generic[P, R]):
     `attributes` are the names of all others.
     """
 
+    __name__: str
+    __wrapped__: Callable[P, R]
+
     def __init__(self, fn: Callable[P, R]) -> None:
         functools.update_wrapper(self, fn)
         self.name = fn.__name__
@@ -85,6 +88,7 @@ class Functional(Generic[P, R]):
         self.operands = tuple(n for n in names if _is_operand(hints[n]))
         self.optional = frozenset(n for n in self.operands if hints[n] is not Tensor)
         self.attributes = tuple(n for n in names if n not in self.operands)
+        self.pattern = Pattern(self)
         self.implementations = {DEFAULT: Implementation(DEFAULT, fn)}
         self.examples: list[Example] = []
         self._sample: Sampler = lambda types, random: {}
@@ -325,7 +329,7 @@ def functional(fn: Callable[P, R]) -> Functional[P, R]:
     made = Functional(fn)
     FUNCTIONALS[made.name] = made
     IMPLEMENTATIONS[made.name] = made.implementations
-    RAISABLE[made.name] = Pattern(made)
+    RAISABLE[made.name] = made.pattern
     return made
 
 
