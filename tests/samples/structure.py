@@ -3,7 +3,7 @@
 import numpy as np
 
 from ptir import ops
-from ptir.ir import Literal, Program, tensor_type
+from ptir.ir import Literal, Program, TupleType, tensor_type
 from tests.data import ALL, ramp
 from tests.samples import Case, OpSamples, Refused
 
@@ -51,4 +51,46 @@ def _bodies(op: str, **attrs: str) -> OpSamples:
     )
 
 
-SAMPLES = (_CONSTANT, _bodies("composite", name="sample.body"), _bodies("call"))
+_TUPLE = OpSamples(
+    "tuple",
+    cases=[
+        *(Case((ramp(d, 2), ramp("si8", 0), ramp(d, 1, 2)), note=d) for d in ALL),
+        Case((ramp("f32"),), note="one value"),
+    ],
+)
+
+# Whose operand is no array; `tests/ops` and `tests/backend` say what it gives.
+_ITEM = OpSamples(
+    "item",
+    cases=[],
+    refused=[
+        Refused("type", (ROW,), {"index": 0}, "wanted a tuple"),
+        Refused("attribute", (TupleType((ROW,)),), {"index": 1}, "tuple of 1"),
+        Refused("attribute", (TupleType((ROW,)),), {"index": -1}, "at least 0"),
+        Refused("attribute", (TupleType((ROW,)),), {}, "missing"),
+        Refused("arity", (), {"index": 0}),
+    ],
+)
+
+# What it gives is its backend's.
+_CUSTOM_CALL = OpSamples(
+    "custom_call",
+    cases=[],
+    refused=[
+        Refused("attribute", (ROW,), {"target": "sample.v1", "type": ROW}, "namespaced"),
+        Refused("attribute", (ROW,), {"target": "ptir.sample", "type": ROW}, "versioned"),
+        Refused("attribute", (ROW,), {"target": "ptir.sample.v1"}, "type"),
+        Refused("attribute", (ROW,), {"type": ROW}, "target"),
+        Refused("attribute", (), {"target": "a.b.v1", "type": ROW, "attributes": 3}, "Mapping"),
+        Refused("op", (ROW,), {"target": "ptir.no_such.v1", "type": ROW}, "no_such"),
+    ],
+)
+
+SAMPLES = (
+    _CONSTANT,
+    _bodies("composite", name="sample.body"),
+    _bodies("call"),
+    _TUPLE,
+    _ITEM,
+    _CUSTOM_CALL,
+)
