@@ -19,7 +19,7 @@ LIMIT = 50.0  # µs around the work
 def rows() -> list[Row]:
     """The whole call, its executable alone, and the same add in NumPy and in Torch."""
     a, b = np.ones(4, np.float32), np.full(4, 2, np.float32)
-    x, y = ptir.tensor(a), ptir.tensor(b)
+    x, y = ptir.as_tensor(a), ptir.as_tensor(b)
     step = ptir.compile(lambda x, y: x + y)
     work = step.program(x, y).executable
     backend = step.backend

@@ -15,7 +15,7 @@ def smoothed(x: ptir.Tensor, mean: ptir.Tensor) -> tuple[ptir.Tensor, ptir.Tenso
 
 mean = ptir.zeros((4,))
 for length in (3, 8, 1000):
-    x = ptir.tensor(np.random.default_rng(length).normal(size=(length, 4)), "f32")
+    x = ptir.as_tensor(np.random.default_rng(length).normal(size=(length, 4)), "f32")
     weights, mean = smoothed(x, mean)  # the old mean is given up
     print(weights.shape, mean.numpy().round(3))
 

@@ -37,7 +37,7 @@ def model(x: ptir.Tensor, weight: ptir.Tensor) -> ptir.Tensor:
 
 
 random = np.random.default_rng(0)
-x, weight = (ptir.tensor(random.normal(size=(64, 64)), "f32") for _ in range(2))
+x, weight = (ptir.as_tensor(random.normal(size=(64, 64)), "f32") for _ in range(2))
 expected = model(x, weight).numpy()
 
 for policy in ("force=strassen", "force=split_k", "benchmark"):

@@ -10,12 +10,12 @@ from ptir.ops.evaluate import evaluate
 
 def test_tensors_compute_as_numpy():
     a, b = np.arange(6, dtype="f4").reshape(2, 3), np.array([1, -1, 2], "f4")
-    lazy = (ptir.tensor(a) * b + 1)[:, ::-1] @ ptir.tensor(b)
+    lazy = (ptir.as_tensor(a) * b + 1)[:, ::-1] @ ptir.as_tensor(b)
     np.testing.assert_allclose(lazy.numpy(), (a * b + 1)[:, ::-1] @ b)
 
 
 def test_a_functional_is_one_node_until_it_is_expanded():
-    x = ptir.tensor([[1.0, 2.0, 3.0]])
+    x = ptir.as_tensor([[1.0, 2.0, 3.0]])
     y = functional.softmax(x, axis=-1)
     assert (y.node.op, y.node.attrs["name"]) == (ops.composite, "softmax")
     weights = np.exp([1, 2, 3]) / np.exp([1, 2, 3]).sum()
@@ -47,4 +47,4 @@ def test_a_program_survives_its_text():
 
 
 def test_an_explanation_names_what_would_run():
-    assert "add" in ptir.explain(ptir.tensor([1.0]) + 1)
+    assert "add" in ptir.explain(ptir.as_tensor([1.0]) + 1)

@@ -23,12 +23,12 @@ from .runtime import Sampling as Sampling
 from .runtime import load_model as load_model
 from .tensor import Tensor as Tensor
 from .tensor import arange as arange
+from .tensor import as_tensor as as_tensor
 from .tensor import concat as concat
 from .tensor import full as full
 from .tensor import ones as ones
 from .tensor import realize as realize
 from .tensor import stack as stack
-from .tensor import tensor as tensor
 from .tensor import where as where
 from .tensor import zeros as zeros
 from .trace import trace as trace

@@ -25,7 +25,7 @@ from ptir.ir import (
     postorder,
     type_of,
 )
-from ptir.tensor import Tensor, as_tensor, realize
+from ptir.tensor import Tensor, lift, realize
 from ptir.trace import Traced, trace, with_parameters
 from ptir.tree import Shape, flatten
 
@@ -239,7 +239,7 @@ class Compiled(Generic[P, R]):
 
     def _held(self, x: Any) -> Held:
         """What holds the value of an argument, which is computed first if need be."""
-        tensor = as_tensor(x)
+        tensor = lift(x)
         if tensor.node.op is not LEAF and any(map(_is_traced, postorder(tensor.node))):
             raise self._nested()
         if tensor.node.op is not LEAF:
@@ -325,7 +325,7 @@ def _is_traced(node: Node) -> bool:
 
 def _as_tensors(arguments: Any, backend: Backend) -> Any:
     leaves, shape = flatten(arguments, _is_leaf)
-    return shape.build([as_tensor(x).to(backend.name) for x in leaves])
+    return shape.build([lift(x).to(backend.name) for x in leaves])
 
 
 def _name(fn: Callable[..., Any]) -> str:

@@ -17,7 +17,7 @@ from ptir.trace import trace
 
 
 def rows(*shape):
-    return ptir.tensor(np.arange(np.prod(shape), dtype="f4").reshape(shape))
+    return ptir.as_tensor(np.arange(np.prod(shape), dtype="f4").reshape(shape))
 
 
 def counted(fn):
@@ -233,7 +233,7 @@ def test_state_is_donated_and_replaced():
 
 def test_state_that_others_read_is_copied(backend):
     step = ptir.compile(appended, state=["cache"])
-    data = ptir.tensor(np.ones(3, "f4"))
+    data = ptir.as_tensor(np.ones(3, "f4"))
     source = data.node.attrs["source"]
     first, second = source.donate(backend), source.donate(backend)
     assert first is not second

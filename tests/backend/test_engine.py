@@ -23,7 +23,7 @@ F2 = t((2,), "f32")
 
 
 def rows(*data):
-    return ptir.tensor(list(data))
+    return ptir.as_tensor(list(data))
 
 
 def twin_of(backend, name, **members):
@@ -426,7 +426,7 @@ def test_all_executed_programs_are_written(plans, tmp_path):
 
 def test_a_failure_is_written_down(plans, tmp_path):
     with ptir.dump(tmp_path, "all"), pytest.raises(SpecError, match="division by zero"):
-        ops.div(ptir.tensor([1]), ptir.tensor([0])).numpy()
+        ops.div(ptir.as_tensor([1]), ptir.as_tensor([0])).numpy()
     _, facts = read(tmp_path)
     assert "division by zero" in facts[0]["error"]
 

@@ -234,7 +234,7 @@ def close(got: Array, wanted: Array) -> bool:
 
 
 def run(row: Row, operands: Mapping[str, Array], backend: str) -> Array:
-    tensors = {n: ptir.tensor(a, backend=backend) for n, a in operands.items()}
+    tensors = {n: ptir.as_tensor(a, backend=backend) for n, a in operands.items()}
     result: Array = getattr(functional, row.name)(**tensors, **row.attrs).numpy()
     return result
 
@@ -268,7 +268,7 @@ def test_functional_is_right_expanded_and_eager(row: Row, backend, monkeypatch):
 
 @pytest.mark.parametrize("row", ROWS, ids=IDS)
 def test_functional_emits_one_composite_of_its_name(row: Row):
-    tensors = {n: ptir.tensor(a) for n, a in as_dtype(row.operands, np.dtype("f4")).items()}
+    tensors = {n: ptir.as_tensor(a) for n, a in as_dtype(row.operands, np.dtype("f4")).items()}
     made = getattr(functional, row.name)(**tensors, **row.attrs)
     assert made.node.op is ptir.ops.composite
     assert made.node.attrs["name"] == row.name
@@ -281,7 +281,7 @@ def test_every_functional_has_a_row():
 def call(name: str, *arrays: Array, **attrs: Any) -> ptir.Tensor:
     """A functional on f32 and si32 operands."""
     narrow = {"f": np.float32, "i": np.int32}
-    tensors = [ptir.tensor(a.astype(narrow.get(a.dtype.kind, a.dtype))) for a in arrays]
+    tensors = [ptir.as_tensor(a.astype(narrow.get(a.dtype.kind, a.dtype))) for a in arrays]
     made: ptir.Tensor = getattr(functional, name)(*tensors, **attrs)
     return made
 
@@ -320,7 +320,7 @@ def test_functional_refuses_what_it_cannot_take(name, operands, attrs, message):
 
 def test_operands_of_two_dtypes_are_refused():
     with pytest.raises(ptir.SpecError, match="weight is f16 but x is f32; cast one of them"):
-        functional.linear(ptir.tensor(X.astype("f4")), ptir.tensor(normal(5, 2).astype("f2")))
+        functional.linear(ptir.as_tensor(X.astype("f4")), ptir.as_tensor(normal(5, 2).astype("f2")))
 
 
 def test_a_cache_is_never_written_outside_its_capacity():
@@ -331,7 +331,9 @@ def test_a_cache_is_never_written_outside_its_capacity():
 @pytest.mark.parametrize("backend", backends.names())
 def test_dropout_keeps_the_mean_and_repeats_with_its_key(backend):
     x = ptir.ones((200, 100))
-    keys = [ptir.tensor(np.array(k, np.uint32), backend=backend) for k in ((1, 2), (1, 2), (3, 4))]
+    keys = [
+        ptir.as_tensor(np.array(k, np.uint32), backend=backend) for k in ((1, 2), (1, 2), (3, 4))
+    ]
     first, again, other = (functional.dropout(x, k, p=0.25).numpy() for k in keys)
     assert set(np.unique(first)) == {0, np.float32(1 / 0.75)}
     assert abs(first.mean() - 1) < 0.02

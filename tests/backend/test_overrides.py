@@ -88,7 +88,7 @@ def names_in(program: ptir.Program) -> list[str]:
 
 
 def f32(*shape: int, seed: int = 0) -> ptir.Tensor:
-    return ptir.tensor(normal(*shape, seed=seed).astype(np.float32))
+    return ptir.as_tensor(normal(*shape, seed=seed).astype(np.float32))
 
 
 def made(tensor: ptir.Tensor) -> str:
@@ -124,7 +124,7 @@ def test_a_claim_of_the_functional_does_not_swallow_a_forced_implementation(monk
 
 
 def test_what_an_implementation_does_not_support_is_refused_with_its_needs():
-    a, b = (ptir.tensor(np.ones((2, 2), np.int32)) for _ in range(2))
+    a, b = (ptir.as_tensor(np.ones((2, 2), np.int32)) for _ in range(2))
     functional.matmul(a, b)
     with override(matmul="force=split_k"), pytest.raises(ptir.SpecError) as caught:
         functional.matmul(a, b)
@@ -205,7 +205,7 @@ def test_blocked_attention_serves_every_length_in_one_program():
     )
     for keys in (3, 8, 1):
         arrays = (x.astype(np.float32) for x in qkv(1, 4, 2, 1, keys, 4).values())
-        q, k, v, past = map(ptir.tensor, (*arrays, np.array([keys - 1], np.int32)))
+        q, k, v, past = map(ptir.as_tensor, (*arrays, np.array([keys - 1], np.int32)))
         wanted = functional.attention(q, k, v, past).numpy()
         with override(attention="force=blocked"):
             np.testing.assert_allclose(blocked(q, k, v, past).numpy(), wanted, rtol=1e-5)

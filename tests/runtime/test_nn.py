@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ptir import SpecError, Tensor, nn, tensor
+from ptir import SpecError, Tensor, as_tensor, nn
 from ptir.nn import BoundParam, KVCache, Module, ParamRole, bind_namespace
 from ptir.params import ModelNamespaceId, base_param_id, param_key
 
@@ -34,17 +34,17 @@ class Leaf(Module):
     BUFFERS = frozenset({"table"})
 
     def __init__(self) -> None:
-        self.weight = tensor([1.0, 2.0])
-        self.table = tensor([3.0])
+        self.weight = as_tensor([1.0, 2.0])
+        self.table = as_tensor([3.0])
         self.size = 7
 
 
 class Tree(Module):
     def __init__(self) -> None:
         self.second = Leaf()
-        self.first = tensor([0.0])
+        self.first = as_tensor([0.0])
         self.blocks = [Leaf(), Leaf()]
-        self.scales = [tensor([1.0]), tensor([2.0])]
+        self.scales = [as_tensor([1.0]), as_tensor([2.0])]
         self.nothing = None
 
 
@@ -95,7 +95,7 @@ def test_binding_gives_each_parameter_the_key_of_its_name_in_the_namespace():
 
 def test_bound_parameters_keep_their_values_and_carry_their_keys():
     tree = Tree()
-    tree.first = tensor([1.0]) + 1  # not computed yet
+    tree.first = as_tensor([1.0]) + 1  # not computed yet
     bound = {b.name: b for b in bind_namespace(tree, ModelNamespaceId(6))}
     assert (tree.first + 0).tolist() == [2.0]
     source = tree.first.node.attrs["source"]
@@ -109,7 +109,7 @@ def test_namespaces_keep_equal_names_apart():
 
 class Twice(Module):
     def __init__(self) -> None:
-        self.weight = tensor([1.0])
+        self.weight = as_tensor([1.0])
 
     def visit_params(self, visit: nn.module.Visit, scope: str = "") -> None:
         super().visit_params(visit, scope)
@@ -124,14 +124,14 @@ def test_two_parameters_of_one_name_are_refused():
 @pytest.mark.parametrize("name", ["größe", "a b\n", ""])
 def test_a_name_that_no_file_can_hold_is_refused(name):
     leaf = Leaf()
-    setattr(leaf, name, tensor([1.0]))
+    setattr(leaf, name, as_tensor([1.0]))
     with pytest.raises(SpecError, match="name"):
         bind_namespace(leaf, ModelNamespaceId(10))
 
 
 def test_an_attribute_with_a_dot_is_refused():
     leaf = Leaf()
-    setattr(leaf, "a.b", tensor([1.0]))
+    setattr(leaf, "a.b", as_tensor([1.0]))
     with pytest.raises(SpecError, match="dot"):
         list(leaf.named_parameters())
 
@@ -142,20 +142,23 @@ def test_an_attribute_with_a_dot_is_refused():
 @pytest.mark.parametrize("biased", [True, False])
 def test_linear_equals_torch(backend, biased):
     x, w, b = normal(2, 3, 5), normal(5, 7), normal(7)
-    layer = nn.Linear(tensor(w), tensor(b) if biased else None)
-    close(layer(tensor(x)), F.linear(wide(x), wide(w).T, wide(b) if biased else None))
+    layer = nn.Linear(as_tensor(w), as_tensor(b) if biased else None)
+    close(layer(as_tensor(x)), F.linear(wide(x), wide(w).T, wide(b) if biased else None))
 
 
 def test_embedding_equals_torch(backend):
     ids, w = np.array([[0, 6, 2], [2, 2, 1]], "i4"), normal(7, 4)
-    close(nn.Embedding(tensor(w))(tensor(ids)), F.embedding(torch.from_numpy(ids).long(), wide(w)))
+    close(
+        nn.Embedding(as_tensor(w))(as_tensor(ids)),
+        F.embedding(torch.from_numpy(ids).long(), wide(w)),
+    )
 
 
 @pytest.mark.parametrize("eps", [1e-5, 0.1])
 def test_layer_norm_equals_torch(backend, eps):
     x, g, b = normal(3, 9), normal(9, seed=1), normal(9, seed=2)
     close(
-        nn.LayerNorm(tensor(g), tensor(b), eps)(tensor(x)),
+        nn.LayerNorm(as_tensor(g), as_tensor(b), eps)(as_tensor(x)),
         F.layer_norm(wide(x), (9,), wide(g), wide(b), eps),
     )
 
@@ -163,7 +166,7 @@ def test_layer_norm_equals_torch(backend, eps):
 @pytest.mark.parametrize("eps", [1e-6, 0.1])
 def test_rms_norm_equals_torch(backend, eps):
     x, g = normal(3, 9), normal(9, seed=1)
-    close(nn.RMSNorm(tensor(g), eps)(tensor(x)), F.rms_norm(wide(x), (9,), wide(g), eps))
+    close(nn.RMSNorm(as_tensor(g), eps)(as_tensor(x)), F.rms_norm(wide(x), (9,), wide(g), eps))
 
 
 ACTIVATIONS = {
@@ -178,21 +181,21 @@ ACTIVATIONS = {
 def test_feed_forward_equals_torch(backend, activation):
     x, w_in, b_in, w_out, b_out = normal(4, 5), normal(5, 8), normal(8), normal(8, 5), normal(5)
     layer = nn.FeedForward(
-        tensor(w_in), tensor(b_in), tensor(w_out), tensor(b_out), activation=activation
+        as_tensor(w_in), as_tensor(b_in), as_tensor(w_out), as_tensor(b_out), activation=activation
     )
     hidden = ACTIVATIONS[activation](wide(x) @ wide(w_in) + wide(b_in))
-    close(layer(tensor(x)), hidden @ wide(w_out) + wide(b_out))
+    close(layer(as_tensor(x)), hidden @ wide(w_out) + wide(b_out))
 
 
 def test_the_forms_of_feed_forward_differ():
-    x, w = tensor(normal(4, 5)), tensor(normal(5, 5))
+    x, w = as_tensor(normal(4, 5)), as_tensor(normal(5, 5))
     results = [nn.FeedForward(w, None, w, None, a)(x).numpy() for a in ACTIVATIONS]
     for i, one in enumerate(results):
         assert all(np.abs(one - other).max() > 1e-4 for other in results[:i])
 
 
 def test_an_unknown_activation_is_refused():
-    w = tensor(normal(5, 5))
+    w = as_tensor(normal(5, 5))
     with pytest.raises(SpecError, match="wanted gelu, gelu_tanh, relu or silu"):
         nn.FeedForward(w, None, w, None, "gelu_new")
 
@@ -200,7 +203,7 @@ def test_an_unknown_activation_is_refused():
 def test_gated_feed_forward_equals_torch(backend):
     x, gate, up, down = normal(4, 5), normal(5, 8, seed=1), normal(5, 8, seed=2), normal(8, 5)
     hidden = F.silu(wide(x) @ wide(gate)) * (wide(x) @ wide(up))
-    close(nn.GatedFeedForward(*map(tensor, (gate, up, down)))(tensor(x)), hidden @ wide(down))
+    close(nn.GatedFeedForward(*map(as_tensor, (gate, up, down)))(as_tensor(x)), hidden @ wide(down))
 
 
 # --- attention ---
@@ -240,16 +243,16 @@ class Case:
         self.cos, self.sin = np.cos(angles).astype("f4"), np.sin(angles).astype("f4")
         self.rotary = rotary
         self.layer = nn.CausalSelfAttention(
-            tensor(self.w_qkv),
-            None if self.b_qkv is None else tensor(self.b_qkv),
-            tensor(self.w_out),
-            None if self.b_out is None else tensor(self.b_out),
+            as_tensor(self.w_qkv),
+            None if self.b_qkv is None else as_tensor(self.b_qkv),
+            as_tensor(self.w_out),
+            None if self.b_out is None else as_tensor(self.b_out),
             num_heads=HEADS,
             num_kv_heads=num_kv_heads,
             window=window,
             soft_cap=soft_cap,
-            cos=tensor(self.cos) if rotary else None,
-            sin=tensor(self.sin) if rotary else None,
+            cos=as_tensor(self.cos) if rotary else None,
+            sin=as_tensor(self.sin) if rotary else None,
         )
 
     def oracle(self, x: Array) -> torch.Tensor:
@@ -289,13 +292,13 @@ def attention(request):
 
 def test_attention_equals_torch(backend, attention):
     x = normal(2, 7, E)
-    got, _ = attention.layer(tensor(x))
+    got, _ = attention.layer(as_tensor(x))
     close(got, attention.oracle(x))
 
 
 def test_without_a_cache_keys_and_values_are_the_cache(backend):
     case = Case()
-    _, cache = case.layer(tensor(normal(2, 7, E)))
+    _, cache = case.layer(as_tensor(normal(2, 7, E)))
     assert (cache.keys.shape, cache.capacity) == ((2, KV_HEADS, 7, DEPTH), 7)
 
 
@@ -306,19 +309,19 @@ def test_cached_chunks_equal_the_whole(backend, attention, cuts, capacity):
     cache = KVCache.empty(2, attention.kv_heads, capacity, DEPTH)
     pieces = []
     for start, stop in zip((0, *cuts), (*cuts, 7), strict=True):
-        past = tensor(np.array([start, start], "i4"))
-        piece, cache = attention.layer(tensor(x[:, start:stop]), cache, past)
+        past = as_tensor(np.array([start, start], "i4"))
+        piece, cache = attention.layer(as_tensor(x[:, start:stop]), cache, past)
         pieces.append(piece.numpy())
-    close(tensor(np.concatenate(pieces, axis=1)), attention.oracle(x))
+    close(as_tensor(np.concatenate(pieces, axis=1)), attention.oracle(x))
 
 
 def test_each_sequence_stands_behind_its_own_past(backend):
     case = Case(rotary=4)
     x = normal(2, 6, E)
     cache = KVCache.empty(2, KV_HEADS, 8, DEPTH)
-    _, cache = case.layer(tensor(x[:, :4]), cache, tensor(np.zeros(2, "i4")))
+    _, cache = case.layer(as_tensor(x[:, :4]), cache, as_tensor(np.zeros(2, "i4")))
     # The second sequence goes on behind two of its four: the others are overwritten or unseen.
-    got, _ = case.layer(tensor(x[:, 4:]), cache, tensor(np.array([4, 2], "i4")))
+    got, _ = case.layer(as_tensor(x[:, 4:]), cache, as_tensor(np.array([4, 2], "i4")))
     first, second = x[:1], np.concatenate([x[1:, :2], x[1:, 4:]], axis=1)
     close(got, torch.cat([case.oracle(first)[:, 4:], case.oracle(second)[:, 2:]]))
 
@@ -326,11 +329,11 @@ def test_each_sequence_stands_behind_its_own_past(backend):
 def test_a_cache_without_a_past_is_refused():
     cache = KVCache.empty(1, KV_HEADS, 4, DEPTH)
     with pytest.raises(SpecError, match="cache and past, or neither"):
-        Case().layer(tensor(normal(1, 2, E)), cache)
+        Case().layer(as_tensor(normal(1, 2, E)), cache)
 
 
 def test_projections_that_do_not_divide_into_heads_are_refused():
-    w, out = tensor(normal(E, 49)), tensor(normal(48, E))
+    w, out = as_tensor(normal(E, 49)), as_tensor(normal(48, E))
     with pytest.raises(SpecError, match="does not divide into 10 heads"):
         nn.CausalSelfAttention(w, None, out, None, num_heads=6, num_kv_heads=2)
 
@@ -346,7 +349,7 @@ def test_rotary_tables_of_a_layer_are_buffers():
 
 def test_a_grown_cache_keeps_its_contents(backend):
     keys, values = normal(2, 3, 4, 5, seed=1), normal(2, 3, 4, 5, seed=2)
-    grown = KVCache(tensor(keys), tensor(values)).grown(6)
+    grown = KVCache(as_tensor(keys), as_tensor(values)).grown(6)
     assert grown.capacity == 6
     for got, was in zip(grown, (keys, values), strict=True):
         np.testing.assert_array_equal(got.numpy()[:, :, :4], was)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ptir import LoadedModel, Tensor, arange, functional, tensor
+from ptir import LoadedModel, Tensor, arange, as_tensor, functional
 from ptir.checkpoint import save
 from ptir.models import CausalLM
 from ptir.nn import KVCache
@@ -71,7 +71,7 @@ class Scripted(CausalLM):
 
     def __init__(self, rows: np.ndarray[Any, Any]) -> None:
         self.context_length, self.vocab_size = rows.shape
-        self._rows = tensor(rows.astype("f4"))
+        self._rows = as_tensor(rows.astype("f4"))
 
     def caches(self, batch: int, capacity: int) -> list[KVCache]:
         return [KVCache.empty(batch, 1, capacity, 1)]

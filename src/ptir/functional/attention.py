@@ -6,7 +6,7 @@ import numpy as np
 
 from ptir import ops
 from ptir.ir import Size, SpecError
-from ptir.tensor import Tensor, arange, as_tensor, concat, full, where, zeros
+from ptir.tensor import Tensor, arange, concat, full, lift, where, zeros
 
 from . import check
 from .benchmark import Array
@@ -110,7 +110,7 @@ def _blocks(x: Tensor, axis: int, size: int, filler: Size = 0) -> Tensor:
     length = x.shape[axis]
     if isinstance(length, int) and length % size:
         rest = (*x.shape[:axis], -length % size, *x.shape[axis + 1 :])
-        x = concat([x, as_tensor(filler, x).broadcast_to(rest)], axis)
+        x = concat([x, lift(filler, x).broadcast_to(rest)], axis)
     count = x.shape[axis] // size
     cut = x.reshape(*x.shape[:axis], count, size, *x.shape[axis + 1 :])
     return cut.transpose(axis, *(i for i in range(cut.ndim) if i != axis))
@@ -217,7 +217,7 @@ def _softmax_or_zero(scores: Tensor) -> Tensor:
 
 def _divided(x: Tensor, total: Tensor) -> Tensor:
     """x / total; zeros of x stay zeros where the total is zero too."""
-    return x / where(total == 0, as_tensor(1, total), total)
+    return x / where(total == 0, lift(1, total), total)
 
 
 attention.example(

@@ -290,7 +290,7 @@ class Functional(Generic[P, R]):
             raise SpecError(
                 "operand",
                 self.name,
-                f"{name} is {type(value).__name__}, wanted a Tensor; use ptir.tensor(…)",
+                f"{name} is {type(value).__name__}, wanted a Tensor; use ptir.as_tensor(…)",
             )
         return value
 

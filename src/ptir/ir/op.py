@@ -81,7 +81,9 @@ class Op:
                 return operand.emit(self, operands, attrs)
         if operands:
             raise SpecError(
-                "operand", self.name, f"{operands[0]!r} is no tensor; wrap data in ptir.tensor(…)"
+                "operand",
+                self.name,
+                f"{operands[0]!r} is no tensor; wrap data in ptir.as_tensor(…)",
             )
         return BUILD[0](self, (), attrs)
 

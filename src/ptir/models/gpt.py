@@ -12,7 +12,7 @@ from msgspec import Meta
 from ptir import functional, nn
 from ptir.ir import SpecError
 from ptir.nn import KVCache, Module
-from ptir.tensor import Tensor, arange, tensor
+from ptir.tensor import Tensor, arange, as_tensor
 
 from . import base
 from .base import Weights
@@ -77,7 +77,7 @@ class Model(base.Model, base.CausalLM):
         if not isinstance(given, base.Tokens):
             raise base.ModelError(f"a gpt takes Tokens, not {type(given).__name__}")
         ids = base.token_batch(given, self.vocab_size, self.context_length)
-        hidden, _ = self.hidden(tensor(ids))
+        hidden, _ = self.hidden(as_tensor(ids))
         return base.ModelOutput(self.logits(hidden))
 
     def caches(self, batch: int, capacity: int) -> list[KVCache]:

@@ -12,7 +12,7 @@ from ptir import compiled, engine
 from ptir.engine import Plan
 from ptir.models import CausalLM, ModelError
 from ptir.nn import KVCache
-from ptir.tensor import Tensor, tensor
+from ptir.tensor import Tensor, as_tensor
 
 Step = Literal["prefill", "decode", "score"]
 Caches = list[KVCache]
@@ -112,11 +112,11 @@ def _plan(step: compiled.Compiled[P, Any], *args: P.args, **kwargs: P.kwargs) ->
 
 
 def _batch(ids: Sequence[int]) -> Tensor:
-    return tensor(np.array([ids], np.int32))
+    return as_tensor(np.array([ids], np.int32))
 
 
 def _row(numbers: Sequence[int]) -> Tensor:
-    return tensor(np.array(numbers, np.int32))
+    return as_tensor(np.array(numbers, np.int32))
 
 
 def _first(batch: Tensor) -> Array:

@@ -204,10 +204,10 @@ class Tensor(Value):
         return binary(ops.pow_, other, self)
 
     def __matmul__(self, other: Operand) -> "Tensor":
-        return arithmetic.matmul(self, as_tensor(other))
+        return arithmetic.matmul(self, lift(other))
 
     def __rmatmul__(self, other: Operand) -> "Tensor":
-        return arithmetic.matmul(as_tensor(other), self)
+        return arithmetic.matmul(lift(other), self)
 
     def __neg__(self) -> "Tensor":
         return ops.neg(self)
@@ -271,7 +271,7 @@ class Tensor(Value):
             count = size * count if isinstance(count, int) else count * size
         if isinstance(count, int):
             return (total / count).astype(x.dtype)
-        ones = as_tensor(1, total).broadcast_to(x.shape)
+        ones = lift(1, total).broadcast_to(x.shape)
         return (total / ones._reduce("sum", axis, keepdims)).astype(x.dtype)
 
     def prod(self, axis: Axes = None, keepdims: bool = False) -> "Tensor":
@@ -353,7 +353,7 @@ class Tensor(Value):
         return self.reshape(*self.shape[:place], *self.shape[place + 1 :])
 
     def __getitem__(self, key: Any) -> "Tensor":
-        return index.select(self, key, as_tensor)
+        return index.select(self, key, lift)
 
 
 # --- what tensors share ---
@@ -375,7 +375,7 @@ def tensor_of(type: TensorType, backend: Backend, handle: Any) -> Tensor:
     return Tensor(leaf(Computed(type, backend, handle)), backend.name)
 
 
-def as_tensor(x: Operand, like: Tensor | None = None) -> Tensor:
+def lift(x: Operand, like: Tensor | None = None) -> Tensor:
     """`x` as a tensor. Python numbers take the dtype of `like` where they fit it, else f32 or
     si64.
     """
@@ -411,7 +411,7 @@ def binary(op: Op, a: Operand, b: Operand, /, **attrs: Any) -> Tensor:
 
 def _pair(op: str, a: Operand, b: Operand) -> tuple[Tensor, Tensor]:
     like = a if isinstance(a, Tensor) else b
-    x, y = as_tensor(a, like), as_tensor(b, like)
+    x, y = lift(a, like), lift(b, like)
     to = common_dtype(op, x.dtype, y.dtype)
     shape = common_shape(op, x.shape, y.shape)
     return x.astype(to).broadcast_to(shape), y.astype(to).broadcast_to(shape)
@@ -431,7 +431,7 @@ def _node(x: Any, like: Tensor) -> Node:
         return x.node
     if isinstance(x, Node):
         return x
-    return as_tensor(x, like).broadcast_to(like.shape).node
+    return lift(x, like).broadcast_to(like.shape).node
 
 
 def _axis(axis: int, rank: int) -> int:
