@@ -47,12 +47,14 @@ def loaded(request, pair):
 
 
 def prompt_of(model: Any, length: int, seed: int = 0) -> list[int]:
-    return np.random.default_rng(seed).integers(0, model.vocab_size, length).tolist()
+    ids: list[int] = np.random.default_rng(seed).integers(0, model.vocab_size, length).tolist()
+    return ids
 
 
 def oracle_logits(oracle: Any, ids: list[int]) -> np.ndarray[Any, Any]:
     with torch.no_grad():
-        return oracle(torch.tensor([ids])).logits[0].numpy()
+        logits: np.ndarray[Any, Any] = oracle(torch.tensor([ids])).logits[0].numpy()
+    return logits
 
 
 def test_logits_equal_those_of_transformers(pair, loaded):
