@@ -13,3 +13,4 @@ from .module import Module as Module
 from .module import ParamRole as ParamRole
 from .module import bind_namespace as bind_namespace
 from .module import parameter as parameter
+from .module import replace_parameter as replace_parameter

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ptir.engine import Parameter
-from ptir.ir import SpecError, leaf
+from ptir.engine import Data, Parameter
+from ptir.ir import LEAF, SpecError, leaf, nearest
 from ptir.params import (
     BaseParamId,
     ModelNamespaceId,
@@ -110,3 +110,28 @@ def parameter(tensor: Tensor, name: str, key: ParamKey) -> Tensor:
         return tensor.numpy()
 
     return Tensor(leaf(Parameter(tensor.type, name, key, load)), tensor.backend)
+
+
+def replace_parameter(module: Module, name: str, value: Tensor) -> None:
+    """Give the parameter `name` of `module` other data, of the same type.
+
+    `value` is computed at once. What stands on the parameter through the module uses the new data
+    from here on, values derived from it and compiled functions too; a tensor of the old data
+    refuses to be read (`stale`). Raises `SpecError` (`param`) for a name that `module` does not
+    have, or another type.
+    """
+    named = {path: tensor for path, tensor, _ in module.named_parameters()}
+    if name not in named:
+        known = nearest(name, named)
+        raise SpecError("param", "replace_parameter", f"no parameter {name!r}{known}")
+    old = named[name]
+    if value.type != old.type:
+        message = f"{name} is {old.type}, the new data {value.type}; cast or reshape it"
+        raise SpecError("param", "replace_parameter", message)
+    data = value.numpy().copy()
+    new = Tensor(leaf(Data(data)), old.backend)
+    source = old.node.attrs["source"] if old.node.op is LEAF else None
+    if isinstance(source, Parameter):
+        new = Tensor(leaf(source.replace(lambda: data)), old.backend)
+    # A tied parameter stands in several places.
+    module.visit_params(lambda path, tensor, role: new if tensor.node is old.node else tensor)

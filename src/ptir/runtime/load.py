@@ -1,5 +1,6 @@
 """`load_model`: from a checkpoint on disk to a model at work."""
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -156,6 +157,7 @@ def _parameters(checkpoint: Checkpoint, backend: str) -> Callable[[str], Tensor]
     """Lazy parameters by name, keyed in a namespace of their own."""
     namespace = new_namespace()
 
+    @functools.cache  # a parameter that is used in two places is one
     def find(name: str) -> Tensor:
         spec, base_id = checkpoint.spec(name), base_param_id(name)
         source = engine.Parameter(
