@@ -14,7 +14,7 @@ from pathlib import Path
 
 import ptir.ops  # noqa: F401 - declares the ops
 from ptir import config
-from ptir.ir import LEAF, OPS, PARAM, Op
+from ptir.ir import LEAF, OPS, PARAM, Attrs, Op
 from ptir.ir.attr import DERIVED, REQUIRED, Attr
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -70,6 +70,8 @@ def operands(op: Op) -> str:
 def attribute(name: str, kind: Attr) -> str:
     if kind.default is REQUIRED or kind.default is None:  # None: its kind says that it is optional
         return f"`{name}`: {kind.describe}"
+    if isinstance(kind.default, Attrs) and not kind.default:
+        return f"`{name}`: {kind.describe} = none"
     default = "from the operands" if kind.default is DERIVED else f"`{kind.default}`"
     return f"`{name}`: {kind.describe} = {default}"
 
