@@ -5,7 +5,7 @@ optional operands, and with each value of the attributes that change more than a
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import make_dataclass
+from dataclasses import fields, make_dataclass
 from functools import cached_property
 from inspect import Signature
 from itertools import chain, combinations, product
@@ -235,10 +235,18 @@ class Pattern(Raisable):
             frozen=True,
         )
 
+    def field_names(self) -> dict[str, str]:
+        """The fields of a match with their types in words."""
+        return {f.name: _spelled(f.type) for f in fields(self.match_type)}
+
     def _field_type(self, name: str) -> Any:
         if name not in self.functional.operands:
             return self.functional.hints[name]
         return Node | None if name in self.functional.optional else Node
+
+
+def _spelled(kind: Any) -> str:
+    return kind.__name__ if isinstance(kind, type) else str(kind).replace("ptir.ir.node.", "")
 
 
 def _with_and_without_symbols(types: Types) -> Iterator[Types]:

@@ -25,11 +25,11 @@ def same_value(a: Node, b: Node, given: Iterable[Node], limit: int) -> bool:
     """
     if a is b:
         return True
-    form = _Form(given)
+    form = NormalForm(given)
     return a.type == b.type and form.reaches(a, limit) and form.reaches(b, limit) and form.equal()
 
 
-class _Form:
+class NormalForm:
     """Nodes without axes of size 1, and what each stands for as a spread of something smaller."""
 
     def __init__(self, given: Iterable[Node]) -> None:
@@ -139,12 +139,12 @@ class _Form:
         x, kind = node.operands[0], node.attrs["kind"]
         kept = _kept(shape(x))
         axes = tuple(kept[axis] for axis in node.attrs["axes"] if axis in kept)
-        if not axes and kind in ("sum", "prod"):
-            return self._as_it_stands(node)  # a sum of one −0 is 0
-        if not axes:
-            return self.done[x]
-        dtypes = _dtypes(node, sum_accumulator(element(x)) if kind in ("sum", "prod") else None)
-        return make(ops.reduce, (self.done[x],), {"kind": kind, "axes": axes, **dtypes})
+        data = self.done[x]
+        if kind not in ("sum", "prod"):
+            return _reduced(data, axes, kind=kind) if axes else data
+        if not axes:  # of one element: not that element, for a sum of one −0 is 0
+            data, axes = _with_one(data), (tensor(data).rank,)
+        return _reduced(data, axes, kind=kind, **_dtypes(node, sum_accumulator(element(x))))
 
     def _dot(self, node: Node) -> Node:
         lhs, rhs = node.operands
@@ -152,13 +152,15 @@ class _Form:
         left, right = _kept(shape(lhs)), _kept(shape(rhs))
         batch = _pairs(a["batch_lhs"], left, a["batch_rhs"], right)
         contract = sorted(_pairs(a["contract_lhs"], left, a["contract_rhs"], right))
-        if not contract:
-            return self._as_it_stands(node)
+        one, other = self.done[lhs], self.done[rhs]
+        if not contract and a["contract_lhs"]:
+            contract = [(tensor(one).rank, tensor(other).rank)]
+            one, other = _with_one(one), _with_one(other)
         x, batch_x, contract_x = _untransposed(
-            self.done[lhs], tuple(p for p, _ in batch), tuple(p for p, _ in contract)
+            one, tuple(p for p, _ in batch), tuple(p for p, _ in contract)
         )
         y, batch_y, contract_y = _untransposed(
-            self.done[rhs], tuple(p for _, p in batch), tuple(p for _, p in contract)
+            other, tuple(p for _, p in batch), tuple(p for _, p in contract)
         )
         axes = {"batch_lhs": batch_x, "batch_rhs": batch_y}
         axes |= {"contract_lhs": contract_x, "contract_rhs": contract_y}
@@ -184,6 +186,14 @@ def _squeezed(node: Node) -> Node:
 def _reshaped(node: Node, to: tuple[Size, ...]) -> Node:
     base = node.operands[0] if node.op is ops.reshape else node
     return base if shape(base) == to else make(ops.reshape, (base,), {"shape": to})
+
+
+def _with_one(node: Node) -> Node:
+    return _reshaped(node, (*shape(node), 1))
+
+
+def _reduced(node: Node, axes: Axes, **attrs: object) -> Node:
+    return make(ops.reduce, (node,), {"axes": axes, **attrs})
 
 
 def _transposed(node: Node, perm: Axes) -> Node:
@@ -219,6 +229,6 @@ def _dtypes(node: Node, accumulator: object) -> dict[str, object]:
     accum = node.attrs["accum_dtype"]
     told = element(node) is not element(node.operands[0])
     return {
-        "accum_dtype": None if accum is accumulator or accumulator is None else accum,
+        "accum_dtype": None if accum is accumulator else accum,
         "out_dtype": element(node) if told else None,
     }

@@ -38,6 +38,11 @@ class Variant:
     def size(self) -> int:
         return self.template.size
 
+    @property
+    def ops(self) -> int:
+        """How many ops the body has, besides those that only change a value's form."""
+        return sum(bool(node.operands) for node in self.template.nodes)
+
 
 @dataclass(frozen=True)
 class Place:

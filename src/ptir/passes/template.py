@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any
 
 from ptir import ops
-from ptir.ir import CONSTANT, PARAM, Node, Op, Program, TensorType
+from ptir.ir import CONSTANT, PARAM, Node, Op, Program
 
 from .normal import MIRRORED, SYMMETRIC
 
@@ -92,6 +92,12 @@ class Template:
         return tuple(met)
 
     @cached_property
+    def shaped(self) -> frozenset[Node]:
+        """Inputs that the program gives another shape or dtype before it uses them."""
+        operands = (x for node in self.nodes for x in node.operands)
+        return frozenset(essence(x) for x in operands if x.op in FORMS)
+
+    @cached_property
     def size(self) -> int:
         return len(self.nodes)
 
@@ -158,9 +164,28 @@ class Template:
                     open_.append((_push(agenda, other, later), bound))
                 agenda = _push(agenda, orders[0], ())
             else:
-                placed = _placed(later, bound)
+                placed = self._placed(later, bound)
                 if placed is not None:
                     yield placed
+
+    def _placed(self, pairs: Sequence[_Pair], bound: Bound) -> Bound | None:
+        """`bound` and, for each input, what it may stand for wherever it stands, likeliest first:
+        under all forms if the program puts it into a form, else above reshapes.
+        """
+        placed = dict(bound)
+        for wanted, came in pairs:
+            found = list(forms(came))
+            if wanted in placed:
+                found = [node for node in placed[wanted] if node in found]
+            if not found:
+                return None
+            placed[wanted] = found
+        for wanted in {wanted for wanted, _ in pairs}:
+            if wanted in self.shaped:
+                placed[wanted].reverse()
+            else:
+                placed[wanted].sort(key=_fitted)
+        return placed
 
 
 def _push(agenda: _Agenda, pairs: Sequence[_Pair], later: Sequence[_Pair]) -> _Agenda:
@@ -209,25 +234,6 @@ def _words(node: Node) -> tuple[str, ...]:
     return tuple(v for v in node.attrs.values() if isinstance(v, str))
 
 
-def _placed(pairs: Sequence[_Pair], bound: Bound) -> Bound | None:
-    """`bound` and, for each input, what it may stand for wherever it stands, likeliest first."""
-    placed = dict(bound)
-    for wanted, came in pairs:
-        found = list(forms(came))
-        if wanted in placed:
-            found = [node for node in placed[wanted] if node in found]
-        if not found:
-            return None
-        placed[wanted] = found
-    for wanted in {wanted for wanted, _ in pairs}:
-        placed[wanted].sort(key=lambda node: (_rank(node) != _rank(wanted), _fitted(node)))
-    return placed
-
-
 def _fitted(node: Node) -> int:
     """How often the value was cast or repeated to fit: more likely by the body than before it."""
     return sum(form.op in (ops.cast, ops.broadcast_to) for form in forms(node))
-
-
-def _rank(node: Node) -> int:
-    return node.type.rank if isinstance(node.type, TensorType) else -1
