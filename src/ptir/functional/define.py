@@ -261,13 +261,15 @@ class Functional(Generic[P, R]):
 
     def example(self, **given: Any) -> None:
         """Declare a call that the functional takes, by the types of its operands (as text) and its
-        attributes. Kernels that claim the functional are checked on every example.
+        attributes. Kernels that claim the functional are checked on every example; from all of them
+        the structures of its body are found that `raise` looks for.
         """
         bound = self.signature.bind(**(dict.fromkeys(self.operands) | given))
         bound.apply_defaults()
         types = {n: _tensor_type(given[n]) for n in self.operands if n in given}
         attributes = Attrs({n: _static(bound.arguments[n]) for n in self.attributes})
         self.examples.append(Example(types, attributes))
+        RAISABLE[self.name] = self.pattern = Pattern(self)  # with the structures of this one too
 
     def sampler(self, sample: Sampler) -> Sampler:
         """Register how operands are made that are not just normal numbers or zeros, by name."""
@@ -329,7 +331,6 @@ def functional(fn: Callable[P, R]) -> Functional[P, R]:
     made = Functional(fn)
     FUNCTIONALS[made.name] = made
     IMPLEMENTATIONS[made.name] = made.implementations
-    RAISABLE[made.name] = made.pattern
     return made
 
 
