@@ -10,7 +10,7 @@ from ptir.functional import functional as declare
 from ptir.functional.registry import IMPLEMENTATIONS
 from ptir.ir import Program, constant, parse_type, tensor_type
 from ptir.passes.raise_ import RAISABLE, find, raise_
-from ptir.tensor import Tensor
+from ptir.tensor import Tensor, arange
 
 
 def variants(name):
@@ -107,3 +107,41 @@ def test_what_has_two_results_or_hides_an_operand_is_not_looked_for():
     first.example(x="f32[2]", y="f32[2]")
     assert not variants("halves")
     assert not variants("first")
+
+
+@pytest.mark.usefixtures("declared")
+def test_a_smaller_functional_does_not_take_the_root_of_a_larger_one():
+    @declare
+    def large(x: Tensor) -> Tensor:
+        return ops.exp(ops.sin(ops.cos(x)))
+
+    @declare
+    def small(x: Tensor) -> Tensor:
+        return ops.tanh(ops.exp(x))
+
+    large.example(x="f32[2]")
+    small.example(x="f32[2]")
+    bare = Program.of([parse_type("f32[5]")], lambda x: ops.tanh(ops.exp(ops.sin(ops.cos(x)))))
+    raised = raise_(bare)
+    assert [node.op for node in raised.nodes[1:]] == [ops.composite, ops.tanh]
+    assert raised.nodes[1].attrs["name"] == "large"
+    assert raise_(raised) is raised
+
+
+@pytest.mark.usefixtures("declared")
+def test_counts_and_constants_that_others_use_too_are_no_escape():
+    @declare
+    def numbered(x: Tensor) -> Tensor:
+        return x * 2.0 + arange(x.shape[0], "f32")
+
+    numbered.example(x="f32[7]")
+
+    def written(x):
+        order = ops.iota(shape=(3,), dtype="f32", axis=0)
+        two = ops.broadcast_to(constant(2, "f32"), shape=(3,))
+        doubled = ops.mul(two, x)
+        return ops.add(doubled, order), ops.exp(order), ops.exp(two), ops.exp(doubled)
+
+    bare = Program.of([parse_type("f32[3]")], written)
+    (found,) = find(bare)
+    assert [node.op for node in found.escapes(bare)] == [ops.mul]

@@ -14,6 +14,8 @@ from tests.steps import programs
 F = tensor_type((2, 1, 3), "f32")
 x, y = (param(slot, F) for slot in range(2))
 row = param(2, tensor_type((3,), "f32"))
+count, by = (param(8 + slot, tensor_type((), "si32")) for slot in range(2))
+cube = param(7, tensor_type((4, 4, 4), "f32"))
 square = [param(3 + slot, tensor_type((4, 4), "f32")) for slot in range(2)]
 
 
@@ -111,6 +113,14 @@ OTHER = {
     "both factors transposed at once": (
         dot(square[0], square[1]),
         dot(square[0], square[1], left=0, right=1),
+    ),
+    "a factor whose rows change places": (
+        dot(ops.transpose(cube, perm=(1, 0, 2)), square[0], left=2),
+        dot(cube, square[0], left=2),
+    ),
+    "an integer division of no elements, that of all is refused by zero": (
+        spread(ops.div(count, by), (0,)),
+        ops.div(spread(count, (0,)), spread(by, (0,))),
     ),
     "counting along another axis": (
         ops.iota(shape=(4, 4), dtype="si32", axis=0),
