@@ -139,8 +139,8 @@ def test_no_file_is_named_for_nothing():
 PUBLIC = [
     "Compiled", "ConfigError", "Dim", "Generation", "Image", "LoadedModel", "Piece", "Program",
     "PtirError", "Sampling", "SpecError", "Tensor", "Tokens", "arange", "as_tensor", "backends",
-    "compile", "concat", "config", "dump", "explain", "full", "functional", "ir", "load_model",
-    "ones", "ops", "realize", "stack", "trace", "where", "zeros",
+    "compile", "concat", "config", "dump", "explain", "full", "functional", "ir", "kernel",
+    "load_model", "ones", "ops", "override", "realize", "stack", "trace", "where", "zeros",
 ]  # fmt: skip
 
 

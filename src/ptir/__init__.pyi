@@ -10,10 +10,12 @@ from .compiled import compile as compile
 from .config import ConfigError as ConfigError
 from .engine import dump as dump
 from .explain import explain as explain
+from .functional import override as override
 from .ir import Dim as Dim
 from .ir import Program as Program
 from .ir import PtirError as PtirError
 from .ir import SpecError as SpecError
+from .kernels import kernel as kernel
 from .models import Image as Image
 from .models import Tokens as Tokens
 from .runtime import Generation as Generation

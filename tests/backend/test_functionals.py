@@ -360,7 +360,8 @@ def yarn_oracle(length: int, dim: int, theta: float, factor: float, original: in
     )
     inverse, magnitude = ROPE_INIT_FUNCTIONS["yarn"](config, "cpu")
     angles = np.arange(length)[:, None] * inverse.numpy().astype(np.float64)
-    return np.cos(angles) * magnitude
+    cosines: Array = np.cos(angles) * magnitude
+    return cosines
 
 
 def test_yarn_tables_equal_those_of_transformers():

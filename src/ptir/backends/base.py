@@ -4,11 +4,13 @@ out.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ptir.ir import Node, Program
+from ptir import ops
+from ptir.ir import Node, Program, SpecError
 from ptir.params import ParamResolver
 from ptir.passes import Pass, Point
 
@@ -22,6 +24,25 @@ Handles of donated state inputs may be overwritten; the caller must not use them
 """
 
 
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel from outside that claims a functional: its composites become calls of `target`,
+    where it `serves` them.
+    """
+
+    target: str
+    serves: Callable[[Node], bool]
+
+    def __call__(self, node: Node) -> Node | None:
+        if not self.serves(node):
+            return None
+        attributes = node.attrs["attributes"]
+        called: Node = ops.custom_call(
+            *node.operands, target=self.target, type=node.type, attributes=attributes
+        )
+        return called
+
+
 class Backend(ABC):
     """One way to run programs. Each backend module (`ptir.backends.<name>`) has a class
     `Backend`.
@@ -32,6 +53,7 @@ class Backend(ABC):
 
     def __init__(self) -> None:
         self.params = ParamResolver()
+        self.kernels: Mapping[str, Kernel] = {}  # by functional; replaced whole, never changed
 
     @abstractmethod
     def claims(self, node: Node) -> bool:
@@ -60,3 +82,15 @@ class Backend(ABC):
     def options(self) -> tuple[Any, ...]:
         """Settings that change what `compile` makes: part of the plan-cache key."""
         return ()
+
+    def fingerprint(self) -> tuple[Any, ...]:
+        """`options` and the kernels from outside: all that changes what becomes of a program."""
+        return (*self.options(), *(k.target for k in self.kernels.values()))
+
+    def define(self, target: str, code: Any) -> None:
+        """Make a `custom_call` of `target` run `code`, in whatever form this backend takes it."""
+        raise SpecError("kernel", self.name, "the backend takes no kernels from outside")
+
+    def undefine(self, target: str) -> None:
+        """Forget a target that was defined."""
+        raise SpecError("kernel", self.name, "the backend takes no kernels from outside")

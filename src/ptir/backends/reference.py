@@ -55,6 +55,16 @@ class Backend(base.Backend):
             whole = whole.base
         return handle if handle.nbytes >= whole.nbytes else handle.copy(order="K")
 
+    def define(self, target: str, code: Any) -> None:
+        """`code` is a function of NumPy arrays, then attributes by keyword."""
+        if not callable(code):
+            came = type(code).__name__
+            raise SpecError("kernel", self.name, f"{target} is a {came}, wanted a function")
+        custom_call(target)(code)
+
+    def undefine(self, target: str) -> None:
+        del KERNELS[target]
+
 
 def _check(node: Node) -> None:
     """Refuse a `custom_call` whose target is not registered or does not take what it is given."""

@@ -44,7 +44,7 @@ def _tensor_type(node: Node) -> TensorType:
 
 def settings_of(backend: Backend) -> tuple[Any, ...]:
     """What decides, besides the program, which plan it gets: cheap to ask for at each call."""
-    return backend.name, backend.version, backend.options(), config.current().passes
+    return backend.name, backend.version, backend.fingerprint(), config.current().passes
 
 
 def passes_of(backend: Backend) -> tuple[passes.Pass, ...]:
@@ -54,7 +54,7 @@ def passes_of(backend: Backend) -> tuple[passes.Pass, ...]:
 
 def key_of(program: Program, backend: Backend, chosen: Sequence[passes.Pass]) -> PlanKey:
     names = tuple(map(passes.name, chosen))
-    return PlanKey(program, names, backend.name, backend.version, backend.options())
+    return PlanKey(program, names, backend.name, backend.version, backend.fingerprint())
 
 
 def plan_of(program: Program, backend: Backend) -> tuple[Plan, bool]:
@@ -126,7 +126,8 @@ def lower(
     verify = config.current().verify
     if verify:
         program.verify()
-    for one in passes.legalizing(chosen, passes.legalizer(backend.claims, backend.name)):
+    expand = passes.legalizer(backend.claims, backend.name, backend.kernels)
+    for one in passes.legalizing(chosen, expand):
         since = perf_counter()
         after = one(program)
         ms = (perf_counter() - since) * 1e3

@@ -83,7 +83,8 @@ class Functional(Generic[P, R]):
         for parameter in self.signature.parameters.values():
             if parameter.kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
                 raise ValueError(f"functional {self.name!r}: *args and **kwargs cannot be traced")
-        self.hints = hints = get_type_hints(fn)
+        hints: Mapping[str, Any] = get_type_hints(fn)
+        self.hints = hints
         names = tuple(self.signature.parameters)
         self.operands = tuple(n for n in names if _is_operand(hints[n]))
         self.optional = frozenset(n for n in self.operands if hints[n] is not Tensor)
@@ -228,7 +229,7 @@ class Functional(Generic[P, R]):
             _attributes_text(call.attributes),
             backend.name,
             backend.version,
-            repr(backend.options()),
+            repr(backend.fingerprint()),
         )
         names = [i.name for i in serving]
         winner = WINNERS.fetch(known, names, cache, lambda: self._times(serving, call, backend))

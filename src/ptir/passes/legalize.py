@@ -2,20 +2,35 @@
 decompositions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from ptir import ops
 from ptir.ir import PARAM, Node, Program, Rule, SpecError, make, rewrite
 
+Kernels = Mapping[str, Callable[[Node], Node | None]]
+"""By functional, what a kernel makes of its composite: the call that runs in its place, if any."""
 
-def legalizer(claims: Callable[[Node], bool], backend: str) -> Callable[[Program], Program]:
+
+def legalize(program: Program) -> Program:
+    """The place of legalization in a list of passes, where a backend's own is put."""
+    return program
+
+
+def legalizer(
+    claims: Callable[[Node], bool], backend: str, kernels: Kernels = MappingProxyType({})
+) -> Callable[[Program], Program]:
     """The pass that makes `claims` say yes to every node; a `SpecError` where that cannot be."""
 
     def expand(node: Node) -> Node | None:
         if node.op is PARAM:
             return None
+        if node.op is ops.composite and node.attrs["name"] in kernels:
+            called = kernels[node.attrs["name"]](node)
+            if called is not None:
+                return called
         if claims(node):
-            return None if node.op is ops.composite else _on_bodies(node, legalize)
+            return None if node.op is ops.composite else _on_bodies(node, claimed)
         if node.op is ops.composite or node.op is ops.call:
             return ops.inline(node)
         if node.op.decompose is not None:
@@ -28,10 +43,11 @@ def legalizer(claims: Callable[[Node], bool], backend: str) -> Callable[[Program
             f"extend ptir/backends/{backend} or run it with backend='reference'",
         )
 
-    def legalize(program: Program) -> Program:
+    def claimed(program: Program) -> Program:
         return rewrite(program, (Rule("expand", expand),))
 
-    return legalize
+    claimed.__name__ = legalize.__name__
+    return claimed
 
 
 def _on_bodies(node: Node, change: Callable[[Program], Program]) -> Node:
