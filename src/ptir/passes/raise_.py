@@ -151,15 +151,26 @@ def find(program: Program, *names: str) -> tuple[Found, ...]:
     present = [one for one in wanted if all(op in graph.by_op for op in one.core)]
     pairs = [(one, variant) for one in present for variant in one.variants]
     taken: dict[Node, Found] = {}
+    buried = set[Node]()
     pairs.sort(key=lambda pair: (-pair[1].size, -len(pair[0].parameters)))
     for one, variant in pairs:
         for root in variant.template.roots(graph):
-            found = _prove_any(one, variant, graph, root)
+            found = None if root in buried else _prove_any(one, variant, graph, root)
             if found is None or found.root in taken:
                 continue
             if taken.keys().isdisjoint(found.interior):
                 taken[found.root] = found
+                buried |= _buried(found, graph)
     return tuple(taken.values())
+
+
+def _buried(found: Found, graph: Graph) -> set[Node]:
+    """The interior values that nothing needs once the root is replaced."""
+    gone = {found.root}
+    for node in reversed(list(postorder(found.root, skip=frozenset(found.composite.operands)))):
+        if node not in graph.results and gone.issuperset(graph.users[node]):
+            gone.add(node)
+    return gone - {found.root}
 
 
 def _prove_any(one: Raisable, variant: Variant, graph: Graph, root: Node) -> Found | None:

@@ -46,7 +46,7 @@ class Graph:
     """A program, asked for its nodes by op and for what uses a node."""
 
     def __init__(self, program: Program) -> None:
-        self.program = program
+        self.results = frozenset(program.results)
         self.by_op: dict[Op, list[Node]] = defaultdict(list)
         self.users: dict[Node, list[Node]] = defaultdict(list)
         for node in program.nodes:
