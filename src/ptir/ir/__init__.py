@@ -38,6 +38,8 @@ from .parse import parse_program as parse_program
 from .pattern import Call as Call
 from .pattern import Match as Match
 from .pattern import Pattern as Pattern
+from .pattern import Rest as Rest
+from .pattern import Uniform as Uniform
 from .pattern import Variable as Variable
 from .pattern import Wildcard as Wildcard
 from .pattern import uniform_value as uniform_value
@@ -49,6 +51,7 @@ from .rewrite import Rewriting as Rewriting
 from .rewrite import Rule as Rule
 from .rewrite import rewrite as rewrite
 from .rewrite import rule as rule
+from .rewrite import watching as watching
 from .text import print_program as print_program
 from .type import TensorType as TensorType
 from .type import TupleType as TupleType

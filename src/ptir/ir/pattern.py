@@ -4,7 +4,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,14 +21,20 @@ Number = bool | int | float | complex
 
 @dataclass(frozen=True)
 class Match:
-    """What a pattern found: nodes by wildcard name, attributes by variable name, and its own
-    nodes.
+    """What a pattern found: nodes by wildcard name, attributes by variable name, operands by the
+    name of a `Rest`, and the nodes that the pattern itself stands for.
     """
 
     root: Node
     nodes: Mapping[str, Node]
     attrs: Mapping[str, Any]
+    rests: Mapping[str, tuple[Node, ...]]
     interior: frozenset[Node]
+
+    @property
+    def found(self) -> dict[str, Any]:
+        """Everything that is bound, by name."""
+        return {**self.nodes, **self.attrs, **self.rests}
 
     def escapes(self, program: Program) -> tuple[Node, ...]:
         """Interior values other than the root that `program` also uses outside of the match.
@@ -42,13 +48,16 @@ class Match:
         return tuple(n for n in program.nodes if n in (self.interior - {self.root}) & outside)
 
 
-@dataclass(frozen=True)
-class _State:
+class _State(NamedTuple):
     """A partial match. Never changed: the matcher goes back by dropping it."""
 
-    nodes: dict[str, Node] = field(default_factory=dict)
-    attrs: dict[str, Any] = field(default_factory=dict)
-    seen: "dict[Pattern, Node]" = field(default_factory=dict)
+    nodes: dict[str, Node]
+    attrs: dict[str, Any]
+    rests: dict[str, tuple[Node, ...]]
+    seen: "dict[Pattern, Node]"
+
+
+_NOTHING = _State({}, {}, {}, {})
 
 
 class Pattern(Value):
@@ -66,9 +75,8 @@ class Pattern(Value):
 
     def match(self, node: Node) -> Match | None:
         """The first way in which the pattern fits `node`, or `None`."""
-        for state in self.matches(node, _State()):
-            calls = (n for p, n in state.seen.items() if isinstance(p, Call))
-            return Match(node, state.nodes, state.attrs, frozenset(calls))
+        for nodes, attrs, rests, seen in self.matches(node, _NOTHING):
+            return Match(node, nodes, attrs, rests, frozenset(seen.values()))
         return None
 
     @abstractmethod
@@ -90,7 +98,7 @@ class Wildcard(Pattern):
             if bound is node:
                 yield state
         elif self._admits(node):
-            yield _State({**state.nodes, self.name: node}, state.attrs, state.seen)
+            yield state._replace(nodes={**state.nodes, self.name: node})
 
     def _admits(self, node: Node) -> bool:
         if self.dtype is not None:
@@ -112,6 +120,23 @@ class Uniform(Pattern):
             yield state
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Rest(Pattern):
+    """Any number of operands of one call, in order; none too. Stands among a call's operands."""
+
+    name: str
+
+    def matches(self, node: Node, state: _State) -> Iterator[_State]:
+        yield from self.bind((node,), state)
+
+    def bind(self, nodes: tuple[Node, ...], state: _State) -> Iterator[_State]:
+        bound = state.rests.get(self.name)
+        if bound is None:
+            yield state._replace(rests={**state.rests, self.name: nodes})
+        elif bound == nodes:
+            yield state
+
+
 @dataclass(frozen=True, slots=True)
 class Variable:
     """Stands for an attribute's value in a pattern: binds it (if `where` says yes)."""
@@ -127,20 +152,36 @@ class Call(Pattern):
     op: Op
     operands: tuple[Pattern, ...]
     attrs: dict[str, Any] = field(default_factory=dict)
+    variadic: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "variadic", any(isinstance(x, Rest) for x in self.operands))
 
     def matches(self, node: Node, state: _State) -> Iterator[_State]:
         if self in state.seen:
             if state.seen[self] is node:
                 yield state
             return
-        if node.op is not self.op or len(node.operands) != len(self.operands):
+        if not self.admits(node):
             return
         attrs = self._attrs(node, state.attrs)
         if attrs is None:
             return
-        begun = _State(state.nodes, attrs, {**state.seen, self: node})
+        begun = state._replace(attrs=attrs, seen={**state.seen, self: node})
         for operands in self._orders(node):
             yield from _all(self.operands, operands, begun)
+
+    def admits(self, node: Node) -> bool:
+        """A quick look at the ops of `node` and its operands: most nodes fail here, cheaply."""
+        if node.op is not self.op:
+            return False
+        if self.variadic:
+            return True
+        if len(node.operands) != len(self.operands):
+            return False
+        if all(map(_may_be, self.operands, node.operands)):
+            return True
+        return self.op.commutative and all(map(_may_be, self.operands, node.operands[::-1]))
 
     def _orders(self, node: Node) -> Iterator[tuple[Node, ...]]:
         yield node.operands
@@ -163,6 +204,12 @@ class Call(Pattern):
         return bound
 
 
+def _may_be(pattern: Pattern, node: Node) -> bool:
+    if isinstance(pattern, Call):
+        return node.op is pattern.op
+    return not isinstance(pattern, Uniform) or node.op is CONSTANT or node.op.rearranges
+
+
 def _equal(op: Op, name: str, wanted: Any, value: Any, types: Sequence[Any]) -> bool:
     """Whether a pattern's attribute, normalised for these operands (axis −1 …), is the node's."""
     try:
@@ -173,9 +220,18 @@ def _equal(op: Op, name: str, wanted: Any, value: Any, types: Sequence[Any]) -> 
 
 def _all(patterns: tuple[Pattern, ...], nodes: tuple[Node, ...], state: _State) -> Iterator[_State]:
     if not patterns:
-        yield state
+        if not nodes:
+            yield state
         return
-    for next_state in patterns[0].matches(nodes[0], state):
+    first = patterns[0]
+    if isinstance(first, Rest):
+        for count in range(len(nodes) + 1):
+            for next_state in first.bind(nodes[:count], state):
+                yield from _all(patterns[1:], nodes[count:], next_state)
+        return
+    if not nodes:
+        return
+    for next_state in first.matches(nodes[0], state):
         yield from _all(patterns[1:], nodes[1:], next_state)
 
 

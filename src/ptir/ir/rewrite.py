@@ -3,8 +3,12 @@ rule.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
+from inspect import signature
+from typing import Any
 
 from .error import SpecError
 from .node import Node, rebuild
@@ -14,41 +18,77 @@ from .program import Program
 
 Replace = Callable[..., Node | None]
 
+Watch = Callable[[str, Node, Node], None]
+"""Told of each firing: the rule's name, the node before, the node after."""
+
+_watch: ContextVar[Watch | None] = ContextVar("watch", default=None)
+
+
+@contextmanager
+def watching(note: Watch) -> Iterator[None]:
+    """Tell `note` of every firing inside of this block."""
+    token = _watch.set(note)
+    try:
+        yield
+    finally:
+        _watch.reset(token)
+
 
 @dataclass(frozen=True)
 class Rule:
     """A named replacement: where it may fire (`ops`; none named: anywhere) and what it puts there.
 
     `apply` gets a node whose operands are rewritten already and returns its replacement, of the
-    same type, or `None`.
+    same type, or `None`. `before` are the patterns of which each match is replaced. The values stay
+    bit for bit, NaN payloads aside, unless `tolerance` says by how many units in the last place of
+    the largest value they may differ.
     """
 
     name: str
     apply: Callable[[Node], Node | None]
     ops: frozenset[Op] = frozenset()
+    before: tuple[Pattern, ...] = ()
+    tolerance: float = 0.0
 
 
-def rule(*where: Op | Pattern) -> Callable[[Replace], Rule]:
+def rule(*where: Op | Pattern, tolerance: float = 0.0) -> Callable[[Replace], Rule]:
     """Make a function a rule.
 
-    `@rule(ops.cast, ops.reshape)`: the function gets each node of these ops. `@rule(pattern)`: it
-    gets what the pattern's wildcards and attribute variables found, by keyword.
+    `@rule(pattern, …)`: for a match of any of the patterns the function gets what wildcards, rests
+    and attribute variables found, by keyword, and the node itself if it has a parameter `root`.
+    `@rule(ops.cast, ops.reshape)`: it gets each node of these ops.
     """
+    patterns = tuple(p for p in where if isinstance(p, Pattern))
+    plain = frozenset(o for o in where if isinstance(o, Op))
 
     def decorate(replace: Replace) -> Rule:
-        first = where[0] if where else None
-        if isinstance(first, Pattern):
-            roots = frozenset({first.op}) if isinstance(first, Call) else frozenset[Op]()
-            return Rule(replace.__name__, _matching(first, replace), roots)
-        return Rule(replace.__name__, replace, frozenset(o for o in where if isinstance(o, Op)))
+        name = replace.__name__
+        if not patterns:
+            return Rule(name, replace, plain)
+        calls = [p.op for p in patterns if isinstance(p, Call)]
+        roots = frozenset(calls) if len(calls) == len(patterns) else frozenset[Op]()
+        return Rule(name, _matching(patterns, replace), roots, patterns, tolerance)
 
     return decorate
 
 
-def _matching(pattern: Pattern, replace: Replace) -> Callable[[Node], Node | None]:
+def _matching(patterns: Sequence[Pattern], replace: Replace) -> Callable[[Node], Node | None]:
+    wants_root = "root" in signature(replace).parameters
+    by_op: dict[Op, list[Pattern]] = {}
+    for pattern in patterns:
+        if isinstance(pattern, Call):
+            by_op.setdefault(pattern.op, []).append(pattern)
+    anywhere = [p for p in patterns if not isinstance(p, Call)]
+
     def apply(node: Node) -> Node | None:
-        found = pattern.match(node)
-        return None if found is None else replace(**found.nodes, **found.attrs)
+        for pattern in (*by_op.get(node.op, ()), *anywhere):
+            match = pattern.match(node)
+            if match is not None:
+                found: dict[str, Any] = match.found
+                new = replace(root=node, **found) if wants_root else replace(**found)
+                if new is not None:
+                    return new
+        return None
 
     return apply
 
@@ -64,6 +104,7 @@ class Rewriting:
     # What is in work: each node that waits for what became of it, and by which rule.
     _pending: dict[Node, tuple[Node, str]] = field(default_factory=dict)
     _by_op: dict[Op, list[Rule]] = field(default_factory=dict)
+    _watch: Watch | None = field(default_factory=_watch.get)
 
     def settle(self, root: Node) -> Node:
         """`root` rewritten until no rule fires on it or on anything below it; no recursion."""
@@ -109,6 +150,8 @@ class Rewriting:
             if new.type != node.type:
                 raise SpecError("rewrite", one.name, f"turned {node.type} into {new.type}")
             self.fired[one.name] += 1
+            if self._watch is not None:
+                self._watch(one.name, node, new)
             if self.fired.total() > self.limit:
                 often = ", ".join(f"{name} ({n})" for name, n in self.fired.most_common(3))
                 raise SpecError("rewrite", one.name, f"no fixed point; fired most: {often}")
