@@ -7,12 +7,19 @@ from typing import Literal
 
 from ptir.ir import Program, SpecError, nearest
 
+from .broadcasts import sink_broadcasts
 from .canonicalize import canonicalize
 from .derive import derived_nodes as derived_nodes
 from .derive import fold_parameters
+from .elementwise import group_elementwise as group_elementwise
 from .fold import fold_constants
+from .legalize import legalize
 from .legalize import legalizer as legalizer
+from .liveness import PlanInfo as PlanInfo
+from .liveness import plan_info as plan_info
 from .raise_ import raise_
+from .simplify import simplify
+from .transposes import move_transposes
 
 Pass = Callable[[Program], Program]
 Point = Literal["pre", "legalize", "fuse", "cleanup"]
@@ -22,17 +29,28 @@ PIPELINE: tuple[Pass | Point, ...] = (
     raise_,
     "pre",
     canonicalize,
+    simplify,
     fold_constants,
     "legalize",
+    legalize,
+    canonicalize,
+    simplify,
+    sink_broadcasts,
+    move_transposes,
+    fold_constants,
+    simplify,
     "fuse",
     canonicalize,
-    fold_constants,
     "cleanup",
+    legalize,  # what was put in since
     fold_parameters,
 )
 
 # These see what a backend will run, so they come after the expansion of what it does not claim.
 ON_CLAIMED = frozenset({fold_parameters})
+
+# Not for every backend: those that can run what these make put them at a point.
+LIBRARY: tuple[Pass, ...] = (group_elementwise,)
 
 
 def pipeline(
@@ -49,10 +67,21 @@ def pipeline(
     return tuple(p for p in passes if name(p) not in left_out)
 
 
-def legalizing(chosen: Sequence[Pass], legalize: Pass) -> tuple[Pass, ...]:
-    """The passes with legalization where it belongs."""
+def legalizing(chosen: Sequence[Pass], legalizer: Pass) -> tuple[Pass, ...]:
+    """The passes with a backend's legalization in its places; without any, it comes last."""
+    if legalize in chosen:
+        return tuple(legalizer if one is legalize else one for one in chosen)
     before = [one for one in chosen if one not in ON_CLAIMED]
-    return (*before, legalize, *(one for one in chosen if one in ON_CLAIMED))
+    return (*before, legalizer, *(one for one in chosen if one in ON_CLAIMED))
+
+
+def named(names: Sequence[str], chosen: Sequence[Pass]) -> tuple[Pass, ...]:
+    """The passes of these names, of the library or of `chosen`; a `SpecError` for another name."""
+    known = {name(p): p for p in (*LIBRARY, *chosen)}
+    for word in names:
+        if word not in known:
+            raise SpecError("pass", "pipeline", f"no pass {word!r}{nearest(word, known)}")
+    return tuple(known[word] for word in names)
 
 
 def name(one: Pass) -> str:

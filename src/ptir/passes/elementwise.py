@@ -1,0 +1,77 @@
+"""Chains of elementwise ops become one composite, `elementwise`, for backends that run its body in
+one go.
+"""
+
+from ptir import ops
+from ptir.ir import CONSTANT, Input, Node, Program, param, rebuild
+
+from .facts import ELEMENTWISE, shape
+
+NAME = "elementwise"
+LEAST = 2  # ops that are worth a group
+
+
+def group_elementwise(program: Program) -> Program:
+    """Put maximal groups of elementwise ops into composites, each with one result.
+
+    Built backward from the results: an op joins the group of its users if they are all in one group
+    and have its shape. Constants and broadcasts come along with each group that reads them: they
+    cost nothing there. What two groups use is computed once, by itself.
+    """
+    groups = _groups(program)
+    members: dict[Node, list[Node]] = {}
+    for node in program.nodes:
+        if node in groups:
+            members.setdefault(groups[node], []).append(node)
+    done: dict[Node, Node] = {}
+    for node in program.nodes:
+        if node in groups and len(members[groups[node]]) >= LEAST:
+            if groups[node] is node:
+                done[node] = _composite(members[node], done)
+        else:
+            done[node] = rebuild(node, tuple(done[x] for x in node.operands))
+    return Program(program.inputs, tuple(done[r] for r in program.results))
+
+
+def _groups(program: Program) -> dict[Node, Node]:
+    """For each elementwise node, the last node of its group."""
+    users: dict[Node, list[Node]] = {}
+    for node in program.nodes:
+        for operand in set(node.operands):
+            users.setdefault(operand, []).append(node)
+    results = set(program.results)
+    groups: dict[Node, Node] = {}
+    for node in reversed(program.nodes):
+        if node.op not in ELEMENTWISE:
+            continue
+        ends = {groups.get(user) for user in users.get(node, ())}
+        (end,) = ends if len(ends) == 1 else (None,)
+        alone = node in results or end is None or shape(end) != shape(node)
+        groups[node] = node if alone or end is None else end
+    return groups
+
+
+def _composite(group: list[Node], done: dict[Node, Node]) -> Node:
+    """The composite of a group that stands in order; `done` has what its operands became."""
+    operands: list[Node] = []
+    inner: dict[Node, Node] = {}
+
+    def read(node: Node) -> Node:
+        if node.op is CONSTANT:
+            inner[node] = node
+        elif node not in inner and node.op is ops.broadcast_to:
+            inner[node] = rebuild(node, (read_operand(node.operands[0]),))
+        return inner[node] if node in inner else read_operand(node)
+
+    def read_operand(node: Node) -> Node:
+        if node.op is CONSTANT:
+            return node
+        if node not in inner:
+            inner[node] = param(len(operands), node.type)
+            operands.append(node)
+        return inner[node]
+
+    for node in group:
+        inner[node] = rebuild(node, tuple([read(x) for x in node.operands]))
+    body = Program(tuple(Input(n.type) for n in operands), (inner[group[-1]],))
+    return ops.composite(*[done[n] for n in operands], name=NAME, body=body)
