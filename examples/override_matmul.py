@@ -41,7 +41,7 @@ x, weight = (ptir.as_tensor(random.normal(size=(64, 64)), "f32") for _ in range(
 expected = model(x, weight).numpy()
 
 for policy in ("force=strassen", "force=split_k", "benchmark"):
-    with functional.override(matmul=policy):
+    with ptir.override(matmul=policy):
         y = model(x, weight)
     product = y.node.operands[0].attrs["name"]
     error = np.abs(y.numpy() - expected).max() / np.abs(expected).max()
@@ -49,7 +49,7 @@ for policy in ("force=strassen", "force=split_k", "benchmark"):
     assert error < 1e-5
 
 try:
-    with functional.override(matmul="force=strasen"):
+    with ptir.override(matmul="force=strasen"):
         model(x, weight)
 except ptir.SpecError as refused:
     print(refused)
