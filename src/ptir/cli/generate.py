@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,15 @@ MAX_PROMPT_BYTES = 1 << 24  # far beyond every context; a device may have no end
     type=click.Path(path_type=Path),
     help="A tokenizer.json.  [default: the one beside the model]",
 )
+@click.option(
+    "--override",
+    "overrides",
+    multiple=True,
+    metavar="NAME=POLICY",
+    callback=lambda context, option, given: _overrides(given),
+    help="Choose how a functional is computed, as matmul=force=split_k or attention=benchmark; "
+    "`ptir functionals` lists them. May be repeated.",
+)
 @click.option("--echo", is_flag=True, help="Print the prompt before its continuation.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
 @click.option(
@@ -74,6 +84,7 @@ def command(
     seed: int | None,
     backend: str | None,
     tokenizer: Path | None,
+    overrides: dict[str, str],
     echo: bool,
     as_json: bool,
     dump_dir: Path | None,
@@ -86,7 +97,8 @@ def command(
     text = _prompt(prompt, file)
     sampling = _sampling(temperature, seed)
     dumping = ptir.dump(dump_dir, dump_mode) if dump_dir else nullcontext()
-    with dumping, ptir.load_model(model, backend=backend, tokenizer=tokenizer) as loaded:
+    loading = ptir.load_model(model, backend=backend, tokenizer=tokenizer, overrides=overrides)
+    with dumping, loading as loaded:
         capability = loaded.as_causal_lm()
         if capability is None:
             raise ptir.PtirError(f"{loaded.path}: a {loaded.kind} model generates no text")
@@ -103,6 +115,25 @@ def command(
         else:
             click.echo()
             click.echo(_figures(done), err=True)
+
+
+def _overrides(given: Sequence[str]) -> dict[str, str]:
+    """The policies by functional. Read before anything is loaded."""
+    found: dict[str, str] = {}
+    for text in given:
+        name, equals, policy = text.partition("=")
+        if not equals:
+            message = f"{text!r} is not NAME=POLICY, such as matmul=force=split_k"
+            raise click.BadParameter(message)
+        if name in found:
+            raise click.BadParameter(f"{name} is overridden twice")
+        found[name] = policy
+    try:
+        if found:
+            ptir.functional.FunctionalRegistry.from_settings(found)
+    except ptir.SpecError as error:
+        raise click.BadParameter(str(error)) from None
+    return found
 
 
 def _prompt(prompt: str | None, file: Path | None) -> str:

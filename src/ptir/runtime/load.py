@@ -5,12 +5,14 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, NamedTuple, final
 
 from ptir import engine, models
 from ptir.checkpoint import Checkpoint, CheckpointError
-from ptir.ir import DType, leaf, tensor_type
+from ptir.checkpoint.error import printable
+from ptir.functional import FunctionalRegistry
+from ptir.ir import DType, SpecError, leaf, tensor_type
 from ptir.models import Model, ModelInput, ModelOutput, Weights
 from ptir.params import base_param_id, new_namespace, param_key
 from ptir.tensor import Tensor
@@ -46,17 +48,24 @@ class Opened(NamedTuple):
 class LoadedModel:
     """A model on a backend: its kind, config and parameters, and what it can do.
 
+    `functionals` are the implementations that it asks for; they are in force around its calls.
     Close it (or use it in a `with` block) to let go of its weights.
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, model: Model, backend: str, tokenizer: Tokenizer | None
+        self,
+        checkpoint: Checkpoint,
+        model: Model,
+        backend: str,
+        tokenizer: Tokenizer | None,
+        functionals: FunctionalRegistry,
     ) -> None:
         self.kind: str = checkpoint.kind
         self.config: Mapping[str, Any] = checkpoint.config
         self.path: str = checkpoint.path
         self.backend = backend
         self.tokenizer = tokenizer
+        self.functionals = functionals
         self._opened: Opened | None = Opened(checkpoint, model)
         self._steps: Steps | None = None
 
@@ -67,7 +76,8 @@ class LoadedModel:
         """
         checkpoint, model = self._open()
         checkpoint.check_size()
-        return model.forward(given)
+        with self.functionals.installed():
+            return model.forward(given)
 
     def as_causal_lm(self) -> TextModel | None:
         """Generation and logits, if the model is a causal language model."""
@@ -76,7 +86,8 @@ class LoadedModel:
         if capability is None:
             return None
         if self._steps is None:
-            self._steps = Steps(capability, self.backend, checkpoint.check_size)
+            check = checkpoint.check_size
+            self._steps = Steps(capability, self.backend, check, self.functionals)
         return TextModel(self._steps, self.tokenizer)
 
     def parameters(self) -> list[ParameterInfo]:
@@ -125,23 +136,42 @@ def load_model(
     *,
     backend: str | None = None,
     tokenizer: str | Path | None = None,
+    overrides: Mapping[str, str] = MappingProxyType({}),
 ) -> LoadedModel:
     """Open a checkpoint; without a path, the demo model in the package.
 
     `path` is a GPTRSCHK file, or a folder with one (`*.gptrs`). The tokenizer is `tokenizer.json`
-    beside it unless `tokenizer` names another. Weights are read when they are first used. Raises
-    `CheckpointError`, `ModelError`, `TokenizerError` or `BackendError`.
+    beside it unless `tokenizer` names another. Weights are read when they are first used.
+    `overrides` choose implementations of functionals by name, as `ptir.override` does, over those
+    that the checkpoint asks for (`runtime.functional_overrides`). Raises `CheckpointError`,
+    `ModelError`, `TokenizerError` or `BackendError`, and `SpecError` for overrides.
     """
+    chosen = FunctionalRegistry.from_settings(overrides)
     file = _file(Path(path) if path is not None else DEMO)
     name = engine.backend_of(backend).name
     checkpoint = Checkpoint(file)
     try:
         model = _build(checkpoint, name)
+        stated = _functionals(checkpoint)
     except models.ModelError as error:
         raise models.ModelError(f"{checkpoint.path}: {error}") from None
     beside = Path(tokenizer) if tokenizer is not None else file.parent / TOKENIZER
     known = tokenizer is not None or beside.exists()
-    return LoadedModel(checkpoint, model, name, Tokenizer.from_file(beside) if known else None)
+    text = Tokenizer.from_file(beside) if known else None
+    functionals = FunctionalRegistry({**stated.policies, **chosen.policies})
+    return LoadedModel(checkpoint, model, name, text, functionals)
+
+
+def _functionals(checkpoint: Checkpoint) -> FunctionalRegistry:
+    """The implementations that a checkpoint asks for."""
+    settings = (checkpoint.runtime or {}).get("functional_overrides", {})
+    try:
+        if not isinstance(settings, dict):
+            raise models.ModelError(f"it is {settings!r}, wanted an object of policies by name")
+        return FunctionalRegistry.from_settings(settings)
+    except (SpecError, models.ModelError) as error:
+        why = printable(str(error), 300)  # it quotes the file
+        raise models.ModelError(f"runtime.functional_overrides: {why}") from None
 
 
 def _build(checkpoint: Checkpoint, backend: str) -> Model:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ptir import compiled, engine
 from ptir.engine import Plan
+from ptir.functional import FunctionalRegistry
 from ptir.models import CausalLM, ModelError
 from ptir.nn import KVCache
 from ptir.tensor import Tensor, as_tensor
@@ -19,6 +20,7 @@ Caches = list[KVCache]
 P = ParamSpec("P")
 Array = np.ndarray[Any, Any]
 
+AS_THEY_ARE = FunctionalRegistry()
 SHOWN_CAPACITY = 64  # of the caches in a plan that is only looked at; the plan serves every one
 
 
@@ -40,9 +42,16 @@ class Steps:
     `ModelError` once this is closed.
     """
 
-    def __init__(self, model: CausalLM, backend: str, check: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        model: CausalLM,
+        backend: str,
+        check: Callable[[], None],
+        functionals: FunctionalRegistry = AS_THEY_ARE,
+    ) -> None:
         self.context_length = model.context_length
         self.vocab_size = model.vocab_size
+        self._functionals = functionals  # in force around each step
         self._compiled: Compiled | None = _compile(model, check, backend)
 
     def caches(self, capacity: int) -> Caches:
@@ -56,22 +65,26 @@ class Steps:
         """
         at_work = self._open()
         step = at_work.decode if len(ids) == 1 else at_work.prefill
-        logits, caches = step(_batch(ids), caches, _row([past]))
+        with self._functionals.installed():
+            logits, caches = step(_batch(ids), caches, _row([past]))
         return _first(logits), caches
 
     def score(self, ids: Sequence[int]) -> Array:
         """f32 logits [T, vocab] behind each of `ids`."""
-        return _first(self._open().score(_batch(ids)))
+        at_work = self._open()
+        with self._functionals.installed():
+            return _first(at_work.score(_batch(ids)))
 
     def plan(self, step: Step) -> Plan:
         """The plan of a step. Nothing is run and no weight is read."""
         at_work = self._open()
-        if step == "score":
-            return _plan(at_work.score, _batch([0, 0]))
-        caches = self.caches(min(SHOWN_CAPACITY, self.context_length))
-        if step == "decode":
-            return _plan(at_work.decode, _batch([0]), caches, _row([0]))
-        return _plan(at_work.prefill, _batch([0, 0]), caches, _row([0]))
+        with self._functionals.installed():
+            if step == "score":
+                return _plan(at_work.score, _batch([0, 0]))
+            caches = self.caches(min(SHOWN_CAPACITY, self.context_length))
+            if step == "decode":
+                return _plan(at_work.decode, _batch([0]), caches, _row([0]))
+            return _plan(at_work.prefill, _batch([0, 0]), caches, _row([0]))
 
     def close(self) -> None:
         """Let go of the model and of everything compiled for it."""
