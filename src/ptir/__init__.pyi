@@ -5,6 +5,7 @@ from . import config as config
 from . import functional as functional
 from . import ir as ir
 from . import ops as ops
+from . import passes as passes
 from .compiled import Compiled as Compiled
 from .compiled import compile as compile
 from .config import ConfigError as ConfigError

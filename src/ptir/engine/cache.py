@@ -10,6 +10,7 @@ from typing import Any
 
 from ptir.backends import Executable
 from ptir.ir import Program
+from ptir.passes import PassRun as PassRun
 
 from .derived import Derived
 from .reason import explain_miss
@@ -24,16 +25,6 @@ class PlanKey:
     backend: str
     version: str
     options: tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class PassRun:
-    """What one pass did: nodes before and after, and its time in milliseconds."""
-
-    name: str
-    before: int
-    after: int
-    ms: float
 
 
 @dataclass(frozen=True, eq=False)

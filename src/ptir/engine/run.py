@@ -122,28 +122,8 @@ def lower(
     Every node is claimed by `backend`, but for composites of what parameters alone decide, whose
     bodies are.
     """
-    runs = list[PassRun]()
-    verify = config.current().verify
-    if verify:
-        program.verify()
     expand = passes.legalizer(backend.claims, backend.name, backend.kernels)
-    for one in passes.legalizing(chosen, expand):
-        since = perf_counter()
-        after = one(program)
-        ms = (perf_counter() - since) * 1e3
-        runs.append(PassRun(passes.name(one), len(program.nodes), len(after.nodes), ms))
-        program = after
-        if verify:
-            _verify_after(passes.name(one), program)
-    return program, tuple(runs)
-
-
-def _verify_after(name: str, program: Program) -> None:
-    try:
-        program.verify()
-    except SpecError as error:
-        message = f"it broke the program: {error}"
-        raise SpecError("pass", name, message) from error
+    return passes.apply(program, passes.legalizing(chosen, expand), config.current().verify)
 
 
 def _held(source: object) -> Held:

@@ -61,3 +61,4 @@ from .type import tensor_type as tensor_type
 from .type import type_of as type_of
 from .typeform import parse_dim as parse_dim
 from .typeform import parse_type as parse_type
+from .written import stated as stated

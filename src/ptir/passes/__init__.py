@@ -2,11 +2,15 @@
 function's.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from ptir.ir import Program, SpecError, nearest
+from ptir.ir import SpecError, nearest
 
+from .apply import Pass as Pass
+from .apply import PassRun as PassRun
+from .apply import apply as apply
+from .apply import name as name
 from .broadcasts import sink_broadcasts
 from .canonicalize import canonicalize
 from .derive import derived_nodes as derived_nodes
@@ -21,7 +25,6 @@ from .raise_ import raise_
 from .simplify import simplify
 from .transposes import move_transposes
 
-Pass = Callable[[Program], Program]
 Point = Literal["pre", "legalize", "fuse", "cleanup"]
 
 # What stands here runs for every backend; a name is a point at which a backend may add its own.
@@ -82,7 +85,3 @@ def named(names: Sequence[str], chosen: Sequence[Pass]) -> tuple[Pass, ...]:
         if word not in known:
             raise SpecError("pass", "pipeline", f"no pass {word!r}{nearest(word, known)}")
     return tuple(known[word] for word in names)
-
-
-def name(one: Pass) -> str:
-    return one.__name__.rstrip("_")  # `raise` is a word of Python's
