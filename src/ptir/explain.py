@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from ptir import engine
+from ptir import engine, passes
 from ptir.backends import Backend
 from ptir.compiled import Compiled
-from ptir.engine import PLANS, PassRun
+from ptir.engine import PLANS, Derived, PassRun
 from ptir.ir import PARAM, Node, Program, Source
+from ptir.passes import PlanInfo
 from ptir.tensor import Tensor
 
 
@@ -16,8 +17,9 @@ def explain(what: Tensor | Callable[..., Any], *args: Any, **kwargs: Any) -> str
     """The program behind a lazy tensor, or behind a function with these arguments.
 
     Says the program as captured and its inputs, what each pass does to it, which nodes the backend
-    claims and which are expanded, and whether the plan cache has it, else why not. The function may
-    be one that `ptir.compile` made. Nothing is executed and the cache stays as it is.
+    claims and which are expanded, what is derived from parameters once, what may be written over,
+    and whether the plan cache has it, else why not. The function may be one that `ptir.compile`
+    made. Nothing is executed and the cache stays as it is.
     """
     if isinstance(what, Tensor):
         backend = engine.backend_of(what.backend)
@@ -34,12 +36,15 @@ def _report(program: Program, backend: Backend, inputs: list[str], bound: bool) 
     lowered, runs = engine.lower(program, backend, chosen)
     reason = PLANS.reason(engine.key_of(program, backend, chosen))
     found = "hit: bound by an earlier call" if bound else f"miss: {reason}" if reason else "hit"
+    parts = engine.split(lowered)
     sections = {
         "program": [str(program).rstrip()],
         "inputs": inputs or ["none"],
         "passes": [_pass(run) for run in runs],
         f"nodes of the program on {backend.name} {backend.version}": _claims(program, backend),
-        f"nodes that run: {_count(lowered)}": _tally(lowered.nodes),
+        "derived parameters": [_derived(one, program) for one in parts.derived] or ["none"],
+        f"nodes that run: {_count(parts.program)}": _tally(parts.program.nodes),
+        "memory": _memory(passes.plan_info(parts.program)),
         "plan cache": [found],
     }
     return "\n".join(_section(title, lines) for title, lines in sections.items())
@@ -68,6 +73,23 @@ def _claims(program: Program, backend: Backend) -> list[str]:
     return [
         *(f"claimed: {line}" for line in _tally(claimed)),
         *(f"expanded: {line}" for line in _tally(expanded)),
+    ]
+
+
+def _derived(one: Derived, captured: Program) -> str:
+    """`derived:0f3a…: f32[4, 9] of 'q', 'k', 'v' by concat`."""
+    made = one.derivation.program
+    names = ", ".join(repr(captured.inputs[slot].name) for slot in one.slots)
+    steps = ", ".join(_tally(made.nodes)).replace(" ×1", "")
+    return f"{one.name}: {made.results[0].type} of {names} by {steps}"
+
+
+def _memory(info: PlanInfo) -> list[str]:
+    most = "depends on the input sizes" if info.peak_bytes is None else f"{info.peak_bytes} bytes"
+    return [
+        f"values alive at once, without inputs and constants: {most}",
+        f"steps that may write over an operand: {len(info.in_place)}",
+        *(f"state %{one.slot}: {one.fate} ({one.reason})" for one in info.donations),
     ]
 
 

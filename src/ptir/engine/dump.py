@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from ptir import config
-from ptir.ir import print_program
+from ptir.ir import Program, print_program
 
 from .cache import Plan
+from .derived import Derived
 
 Mode = Literal["compile", "all"]
 
@@ -40,6 +41,7 @@ class Sink:
             "backend_version": plan.key.version,
             "inputs": [f"{i.role} {i.name or ''}: {i.type}" for i in plan.program.inputs],
             "nodes": len(plan.program.nodes),
+            "derived": [_facts(one, plan.key.program) for one in plan.derived],
             "passes": [asdict(p) for p in plan.passes],
             "compile_ms": plan.compile_ms,
             "run_ms": run_ms,
@@ -49,6 +51,15 @@ class Sink:
         (self.folder / f"{stem}.ptir").write_text(program, encoding="utf-8")
         text = json.dumps(facts, indent=2) + "\n"
         (self.folder / f"{stem}.json").write_text(text, encoding="utf-8")
+
+
+def _facts(one: Derived, captured: Program) -> dict[str, object]:
+    """A derived parameter: its name, what it is made of, and how."""
+    return {
+        "name": one.name,
+        "parameters": [captured.inputs[slot].name for slot in one.slots],
+        "program": print_program(one.derivation.program, literals=True),
+    }
 
 
 _chosen: ContextVar[Sink | None] = ContextVar("ptir_sink", default=None)
