@@ -5,6 +5,7 @@ import threading
 import weakref
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -169,6 +170,20 @@ def test_a_leaf_of_several_values_is_loaded_once_and_goes_after_the_last(plans, 
     assert (w.loads, w.resident) == (1, 0)
 
 
+def test_one_large_leaf_is_gone_before_the_next_is_loaded(plans, monkeypatch):
+    v, w = Weight(ramp(*LARGE), "test.v"), Weight(ramp(*LARGE, start=1))
+    alive = []
+
+    def noted(load):
+        alive.append(v.resident + w.resident)
+        return load()
+
+    for weight in (v, w):
+        monkeypatch.setattr(weight.source, "_load", partial(noted, weight.source._load))
+    (ptir.as_tensor(ramp(*LARGE)) * ops.exp(v.tensor) * ops.exp(w.tensor)).numpy()
+    assert alive == [0, 0]
+
+
 def test_a_leaf_that_is_also_used_itself_stays_and_is_loaded_once(plans):
     w = Weight(ramp(*LARGE))
     step = ptir.compile(lambda x: x + w.tensor + ops.exp(w.tensor))
@@ -323,6 +338,19 @@ def test_a_derived_value_goes_with_the_last_plan_that_needs_it(plans, backend, m
     gc.collect()
     assert len(plans) == 1
     assert len(backend.params) == before
+
+
+def test_a_derived_value_stays_for_another_plan_that_needs_it(plans, counted, monkeypatch):
+    w = Weight(ramp(*LARGE))
+    x = ptir.as_tensor(ramp(*LARGE))
+    (x * ops.exp(w.tensor)).numpy()
+    (x / ops.exp(w.tensor)).numpy()
+    monkeypatch.setenv("PTIR_PLAN_CACHE", "2")
+    (x + 1).numpy()  # pushes the first one out
+    gc.collect()
+    (x / ops.exp(w.tensor)).numpy()
+    assert w.loads == 1
+    assert sorted(counted.ran.values()) == [1, 1, 1, 2]
 
 
 def test_a_thousand_derivations_leave_nothing_behind(plans, backend):
