@@ -136,6 +136,31 @@ def test_a_loop_that_never_ends_is_left_for_the_run():
     assert folded(loop) == [loop]
 
 
+def test_constants_in_loop_bodies_are_folded_and_shared_bodies_once():
+    one = tensor_type((), "f32")
+    two = lambda: ops.add(constant(1, "f32"), constant(1, "f32"))  # noqa: E731
+    program = Program.of([one], lambda x: ops.mul(x, two()))
+    truth = constant(True, "i1")
+    for _ in range(60):  # 2^60 bodies, if each use had its own
+        program = Program.of(
+            [one],
+            lambda x, p=program: ops.cond(
+                truth, ops.cond(truth, x, on_true=p, on_false=p), on_true=p, on_false=p
+            ),
+        )
+    after = fold_constants(program).verify()
+    assert fold_constants(after) is after
+    while after.results[0].op is ops.cond:
+        (after,) = set(after.regions)
+    assert after == Program.of([one], lambda x: ops.mul(x, constant(2, "f32")))
+
+
+def test_the_body_of_a_composite_is_left_alone():
+    body = Program.of([F2], lambda x: ops.mul(x, ops.neg(ramp(2))))
+    program = Program.of([F2], lambda x: ops.composite(x, name="f", attributes={}, body=body))
+    assert fold_constants(program) is program
+
+
 @pytest.mark.parametrize(
     "broken",
     [

@@ -99,9 +99,10 @@ def _choose(program: Program, parameters: dict[Node, int]) -> dict[Node, list[in
     """The values to set apart, from results to inputs, each with the slots that it stands on."""
     room = _Room(program.inputs)
     chosen: dict[Node, list[int]] = {}
+    before = frozenset(derived_nodes(program))  # by an earlier run of the pass
     needed = set(program.results)
     for node in reversed(program.nodes):
-        if node not in needed:
+        if node not in needed or node in before:
             continue
         bits = parameters.get(node, 0)
         if bits and node.op is not PARAM and room.takes(node, bits):

@@ -14,12 +14,17 @@ from ptir.ir import (
     Literal,
     Node,
     Program,
+    Rule,
     TensorType,
     TupleType,
     Type,
     constant,
+    make,
+    rewrite,
     transform,
 )
+
+from .within import CONTROL
 
 LARGEST = 1024  # elements of a value that is worked out
 SMALL = 64  # elements of a literal that may stand where no literal as large stood before
@@ -29,13 +34,18 @@ RANDOM = frozenset({ops.random_bits, ops.random_normal, ops.random_uniform})
 
 
 def fold_constants(program: Program) -> Program:
-    """Put constants where ops on constants stood.
+    """Put constants where ops on constants stood, in loop bodies and branches too.
 
     Left alone is what has symbolic sizes, more than 1024 elements or regions, what is random, and
     what raises: that is for the run to say. A value of one number is written as that number and
     `broadcast_to`; a literal never takes more room than the literals that it was made of, unless it
     has at most 64 elements.
     """
+    return _folded(program, {})
+
+
+def _folded(program: Program, bodies: dict[Program, Program]) -> Program:
+    """`program` after folding; `bodies` are those that were folded before. As deep as they nest."""
     values: dict[Node, Any] = {}
     stored: dict[Node, int] = {}  # bytes of the literals that stand in the new program
 
@@ -54,8 +64,21 @@ def fold_constants(program: Program) -> Program:
         room = sum(stored.get(x, 0) for x in node.operands)
         return _written(node.type, value, room, node, stored)
 
+    def inside(node: Node) -> Node | None:
+        changed = {}
+        for name, body in node.attrs.items():
+            if isinstance(body, Program):
+                if body not in bodies:
+                    bodies[body] = _folded(body, bodies)
+                changed[name] = bodies[body]
+        if all(changed[name] is node.attrs[name] for name in changed):
+            return None
+        return make(node.op, node.operands, {**node.attrs, **changed})
+
     results = transform(program.results, fold)
-    return program if results == program.results else Program(program.inputs, results)
+    if results != program.results:
+        program = Program(program.inputs, results)
+    return rewrite(program, (Rule("bodies", inside, CONTROL),))
 
 
 def _is_foldable(node: Node, values: Mapping[Node, Any]) -> bool:
