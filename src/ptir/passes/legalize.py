@@ -21,6 +21,7 @@ def legalizer(
     claims: Callable[[Node], bool], backend: str, kernels: Kernels = MappingProxyType({})
 ) -> Callable[[Program], Program]:
     """The pass that makes `claims` say yes to every node; a `SpecError` where that cannot be."""
+    done: dict[Program, Program] = {}  # a region that many share is legalized once
 
     def expand(node: Node) -> Node | None:
         if node.op is PARAM:
@@ -30,7 +31,7 @@ def legalizer(
             if called is not None:
                 return called
         if claims(node):
-            return None if node.op is ops.composite else _on_bodies(node, claimed)
+            return None if node.op is ops.composite else _on_bodies(node, body)
         if node.op is ops.composite or node.op is ops.call:
             return ops.inline(node)
         if node.op.decompose is not None:
@@ -42,6 +43,12 @@ def legalizer(
             f"backend {backend!r} does not claim {_named(node)} and it has no decomposition; "
             f"extend ptir/backends/{backend} or run it with backend='reference'",
         )
+
+    def body(region: Program) -> Program:
+        if region not in done:
+            after = done[region] = claimed(region)
+            done[after] = after
+        return done[region]
 
     def claimed(program: Program) -> Program:
         return rewrite(program, (Rule("expand", expand),))
