@@ -5,13 +5,14 @@ from ptir.ir import Node, Program, Variable, Wildcard, make, rewrite, rule
 
 from .canonicalize import RULES as CHAINS
 from .facts import BINARY, UNARY, Shape, is_uniform, may_refuse, respread, shape
+from .within import within
 
 x, y, z = Wildcard("x"), Wildcard("y"), Wildcard("z")
 spread_x, spread_y, spread_z = (ops.broadcast_to(w) for w in (x, y, z))
 
 
 def sink_broadcasts(program: Program) -> Program:
-    return rewrite(program, (*RULES, *CHAINS))
+    return rewrite(program, within((*RULES, *CHAINS)))
 
 
 @rule(*(op(spread_x) for op in UNARY))

@@ -20,13 +20,14 @@ from ptir.ir import (
 
 from . import pieces
 from .facts import element, filled, is_uniform, respread, shape, without_ones
+from .within import within
 
 x, u = Wildcard("x"), Wildcard("u", where=is_uniform)
 perm, inner_perm, dtype = Variable("perm"), Variable("inner_perm"), Variable("dtype")
 
 
 def canonicalize(program: Program) -> Program:
-    return rewrite(program, RULES)
+    return rewrite(program, within(RULES))
 
 
 @rule(ops.reshape(x), ops.broadcast_to(x), ops.cast(x))

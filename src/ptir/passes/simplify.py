@@ -19,6 +19,7 @@ from .facts import (
     is_uniform,
     shape,
 )
+from .within import within
 
 x, y, z = Wildcard("x"), Wildcard("y"), Wildcard("z")
 real = Wildcard("x", where=is_real)
@@ -28,7 +29,7 @@ exponent, dtype_of = Variable("exponent"), Variable("dtype")
 
 
 def simplify(program: Program) -> Program:
-    return rewrite(program, RULES)
+    return rewrite(program, within(RULES))
 
 
 # --- what changes nothing ---

@@ -20,6 +20,7 @@ from .facts import (
     tensor,
     without_ones,
 )
+from .within import within
 
 Perm = tuple[int, ...]
 
@@ -28,7 +29,7 @@ perm = Variable("perm")
 
 
 def move_transposes(program: Program) -> Program:
-    return rewrite(program, (*RULES, *CHAINS))
+    return rewrite(program, within((*RULES, *CHAINS)))
 
 
 def is_cheap(node: Node) -> bool:
