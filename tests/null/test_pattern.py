@@ -9,6 +9,7 @@ import pytest
 from ptir import ops
 from ptir.ir import (
     Program,
+    Rest,
     SpecError,
     Variable,
     Wildcard,
@@ -182,3 +183,27 @@ def test_interior_values_used_elsewhere_escape():
     assert found.escapes(alone) == ()
     assert found.escapes(Program.of([F, F], lambda p, q: (root, ops.add(inner, q)))) == (inner,)
     assert found.escapes(Program.of([F], lambda p: (root, inner))) == (inner,)
+
+
+def test_a_rest_takes_any_number_of_operands():
+    some, more = Rest("some"), Rest("more")
+    whole = ops.concat(a, b, c, axis=0)
+    found = ops.concat(x, some).match(whole)
+    assert found is not None
+    assert (found.nodes, found.rests) == ({"x": a}, {"some": (b, c)})
+    alone = ops.concat(x, some).match(ops.concat(a, axis=0))
+    assert alone is not None
+    assert alone.found == {"x": a, "some": ()}
+    assert ops.concat(x, y, z, Wildcard("w"), some).match(whole) is None
+    inner = ops.concat(a, b, axis=0)
+    nested = ops.concat(some, ops.concat(x, y), more).match(ops.concat(c, inner, inner, axis=0))
+    assert nested is not None
+    assert nested.rests == {"some": (c,), "more": (inner,)}
+
+
+def test_a_rest_that_stands_twice_wants_the_same_operands():
+    some = Rest("some")
+    pattern = ops.add(ops.concat(some, axis=0), ops.concat(some, axis=-2))
+    parts = ops.concat(a, b, axis=0), ops.concat(b, a, axis=0)
+    assert pattern.match(ops.add(parts[0], parts[0]))
+    assert pattern.match(ops.add(*parts)) is None

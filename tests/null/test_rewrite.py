@@ -168,3 +168,14 @@ def test_rewriting_keeps_the_meaning_and_leaves_nothing_to_rewrite(program):
     for new, old in zip(evaluate(found, data), evaluate(program, data), strict=True):
         assert np.array_equal(new, old)  # exact: all values are small multiples of a half
     assert rewrite(found, RULES) is found
+
+
+def test_a_rule_may_have_several_patterns_and_ask_for_the_node():
+    @rule(ops.exp(ops.neg(x)), ops.abs_(ops.neg(x)), tolerance=2.0)
+    def drop_neg(root: Node, x: Node):
+        return root.op(x)
+
+    assert (len(drop_neg.before), drop_neg.tolerance) == (2, 2.0)
+    assert drop_neg.ops == {ops.exp, ops.abs_}
+    program = Program.of([F], lambda a: ops.exp(ops.neg(ops.abs_(ops.neg(a)))))
+    assert rewrite(program, (drop_neg,)).results == (ops.exp(ops.abs_(param(0, F))),)

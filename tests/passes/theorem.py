@@ -56,4 +56,4 @@ def alike(got: np.ndarray[Any, Any], want: np.ndarray[Any, Any], tolerance: floa
     same(np.where(finite, 0, wide), np.where(finite, 0, truth))
     largest = np.max(np.abs(truth[finite]), initial=0.0)
     unit = np.spacing(want.dtype.type(largest)).astype(np.float64)
-    assert np.all(np.abs(wide - truth)[finite] <= tolerance * unit)
+    assert np.all(np.abs(wide[finite] - truth[finite]) <= tolerance * unit)
