@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -216,6 +216,7 @@ def test_indexing_is_numpys(case):
 
 
 @given(indexed(tensors=True))
+@example((np.zeros((0, 1, 1), "i4"), (slice(None), np.zeros((0, 1), "i8"), Ellipsis, 0)))
 def test_indexing_with_an_integer_tensor_is_numpys(case):
     array, key = case
     lifted = tuple(ptir.as_tensor(k) if isinstance(k, np.ndarray) else k for k in key)

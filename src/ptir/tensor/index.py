@@ -18,7 +18,8 @@ def select(x: "Tensor", key: Any, lift: Callable[[Any], "Tensor"]) -> "Tensor":
     `lift` makes a list or an array an index tensor. Negative indices count from the end (in a
     tensor, not along a symbolic axis).
     """
-    keys = _complete(x, [_plain(k) for k in (key if isinstance(key, tuple) else (key,))])
+    given = [_plain(k) for k in (key if isinstance(key, tuple) else (key,))]
+    keys = _complete(x, given)
     places = [i for i, k in enumerate(keys) if not isinstance(k, (int, slice, type(None)))]
     if len(places) > 1:
         raise SpecError("index", "getitem", "one integer tensor at most; use ops.gather_nd")
@@ -28,10 +29,9 @@ def select(x: "Tensor", key: Any, lift: Callable[[Any], "Tensor"]) -> "Tensor":
     (place,) = places
     indices = lift(keys[place])
     x = _take(x, indices, sum(k is not None for k in keys[:place]))
-    front = _goes_first(keys)
     keys[place : place + 1] = [slice(None)] * indices.ndim
     x = _reshape(x, keys)
-    if not front:
+    if not _goes_first(given):
         return x
     begin = sum(not isinstance(k, int) for k in keys[:place])
     moved = range(begin, begin + indices.ndim)
@@ -46,9 +46,11 @@ def _plain(key: Any) -> Any:
 
 
 def _goes_first(keys: list[Any]) -> bool:
-    """Whether the axes of an index tensor come first: NumPy's rule where a slice or `None` stands
-    between it and an integer."""
-    chosen = [i for i, k in enumerate(keys) if not isinstance(k, (slice, type(None)))]
+    """Whether the axes of an index tensor come first: NumPy's rule where a slice, `None` or `...`
+    (even one that stands for no axis) lies between it and an integer.
+    """
+    between = (slice, type(None), type(Ellipsis))
+    chosen = [i for i, k in enumerate(keys) if not isinstance(k, between)]
     return chosen[-1] - chosen[0] >= len(chosen)
 
 
