@@ -32,3 +32,9 @@ CASES = [
 @pytest.mark.parametrize("rule, pattern", CASES)
 def test_both_sides_of_the_rule_mean_the_same(rule: Rule, pattern: Pattern):
     prove(rule, pattern, examples=max(10, 100 // len(rule.before)))
+
+
+def test_every_rule_that_a_module_declares_is_tried_and_runs():
+    declared = {one.name for m in MODULES for one in vars(m).values() if isinstance(one, Rule)}
+    assert declared == {one.name for one in RULES}
+    assert [one.name for one in RULES if not one.before] == []
