@@ -40,7 +40,7 @@ def simplify(program: Program) -> Program:
     ops.div(real, 1),
     ops.pow_(x, 1),
     ops.sub(x, 0.0),
-    ops.add(x, -0.0),  # x + 0 is not x where x is −0
+    ops.add(real, -0.0),  # x + 0 is not x where x is −0; of a complex −0.0 the other part is +0
     ops.shift_left(x, 0),
     ops.shift_right(x, 0),
     ops.or_(x, 0),
@@ -151,7 +151,7 @@ def division_by_power_of_two(x: Node, u: Node) -> Node | None:
     other = np.asarray(1 / divisor)
     with np.errstate(all="ignore"):
         exact = float(other.astype(element(x).numpy)) == other
-    normal = exact and abs(float(other)) > 2 * _TINY[element(x).name]
+    normal = exact and 2 * _TINY[element(x).name] < abs(float(other)) < math.inf
     return ops.mul(x, filled(float(other), x)) if normal else None
 
 
