@@ -5,6 +5,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Barrier
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -286,8 +287,9 @@ class EntryPoint:
 
 def test_a_third_party_backend_is_found_by_its_entry_point(monkeypatch, backend):
     made = type("Foreign", (type(backend),), {"name": "foreign"})
+    module, odd = SimpleNamespace(Backend=made), SimpleNamespace(Backend=dict)
     points = EntryPoints(
-        [EntryPoint("foreign", made), EntryPoint("alias", made), EntryPoint("odd", dict)]
+        [EntryPoint("foreign", module), EntryPoint("alias", module), EntryPoint("odd", odd)]
     )
     monkeypatch.setattr(backends, "entry_points", lambda group: points)
     monkeypatch.setattr(backends, "_found", {})

@@ -1,6 +1,6 @@
 """Backends are found by file name: `find("reference")` imports `ptir.backends.reference`.
 
-Third parties add theirs through the entry-point group `ptir.backends`.
+Third parties add theirs through the entry-point group `ptir.backends`, whose values are modules.
 """
 
 from importlib import import_module
@@ -36,11 +36,12 @@ def find(name: str) -> Backend:
 
 def _load(name: str) -> Backend:
     if name in _built_in():
-        made = import_module(f"{__name__}.{name}").Backend()
+        module = import_module(f"{__name__}.{name}")
     elif name in (foreign := entry_points(group="ptir.backends")).names:
-        made = foreign[name].load()()
+        module = foreign[name].load()
     else:
         raise BackendError(f"no backend {name!r}{nearest(name, names())}")
+    made = module.Backend()
     if not isinstance(made, Backend):
         raise BackendError(
             f"backend {name!r}: {type(made).__name__} is not a ptir.backends.Backend"

@@ -1,6 +1,6 @@
 """Models are found by file name: a checkpoint of kind `gpt` is a `ptir.models.gpt.Model`.
 
-Third parties add theirs through the entry-point group `ptir.models`.
+Third parties add theirs through the entry-point group `ptir.models`, whose values are modules.
 """
 
 from dataclasses import dataclass
