@@ -19,7 +19,7 @@ from ptir.ir import (
     postorder,
     transform,
 )
-from ptir.tensor import Tensor
+from ptir.tensor import Tensor, capturing
 from ptir.tree import Shape, flatten
 
 
@@ -50,7 +50,8 @@ def trace(
     """
     roles = roles or [Role.ARGUMENT] * len(types)
     places = [Argument(t, role) for t, role in zip(types, roles, strict=True)]
-    returned = fn(*(Tensor(leaf(place), backend) for place in places))
+    with capturing():
+        returned = fn(*(Tensor(leaf(place), backend) for place in places))
     tensors, shape = flatten(returned, is_tensor)
     if not tensors:
         raise SpecError("trace", _name(fn), f"it returned {returned!r}, wanted tensors")

@@ -145,3 +145,18 @@ def test_counts_and_constants_that_others_use_too_are_no_escape():
     bare = Program.of([parse_type("f32[3]")], written)
     (found,) = find(bare)
     assert [node.op for node in found.escapes(bare)] == [ops.mul]
+
+
+@pytest.mark.usefixtures("declared")
+def test_a_body_is_traced_and_not_run_where_each_op_runs_at_once(monkeypatch):
+    """Counts and constants need no operand, so they could be computed there and then."""
+    monkeypatch.setenv("PTIR_EAGER", "1")
+
+    @declare
+    def centred(x: Tensor) -> Tensor:
+        return x - (arange(x.shape[0], "f32") + 1) * 0.5
+
+    centred.example(x="f32[7]")
+    (variant,) = variants("centred")
+    met = {node.op for node in variant.composite.attrs["body"].nodes}
+    assert {ops.iota, ops.add, ops.mul, ops.sub} <= met

@@ -10,11 +10,11 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast, get_args, get_type_hi
 
 import numpy as np
 
-from ptir import config, engine, ops
+from ptir import engine, ops
 from ptir.backends import Backend
 from ptir.ir import Attrs, Node, Program, SpecError, TensorType, Type, parse_type
 from ptir.passes.raise_ import RAISABLE
-from ptir.tensor import Tensor, common_backend
+from ptir.tensor import Tensor, common_backend, is_eager
 from ptir.trace import Traced, trace
 
 from . import benchmark
@@ -107,7 +107,7 @@ class Functional(Generic[P, R]):
         backend = common_backend(self.name, list(given.values()))
         call = _Call(bound.args, bound.kwargs, given, attributes, types, backend)
         chosen = self._choose(call)
-        if config.current().eager:
+        if is_eager():
             with self._within.installed():
                 return cast(R, chosen.fn(*bound.args, **bound.kwargs))
         body = self._traced(chosen, call)

@@ -4,7 +4,9 @@ from .arithmetic import matmul as matmul
 from .core import Operand as Operand
 from .core import Tensor as Tensor
 from .core import binary as binary
+from .core import capturing as capturing
 from .core import common_backend as common_backend
+from .core import is_eager as is_eager
 from .core import lift as lift
 from .core import realize as realize
 from .core import tensor_of as tensor_of

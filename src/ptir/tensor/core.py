@@ -4,6 +4,8 @@ Compositions (softmax, attention, …) live in `ptir.functional`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -36,6 +38,23 @@ from .promote import common_dtype, common_shape, weak_dtype
 Number = bool | int | float | complex
 Operand = Any  # a Tensor, a Python number or a NumPy array
 Axes = int | Sequence[int] | None
+
+_CAPTURING: ContextVar[bool] = ContextVar("capturing", default=False)
+
+
+def is_eager() -> bool:
+    """Whether each op runs at once: `PTIR_EAGER=1`, but never inside of what is being traced."""
+    return config.current().eager and not _CAPTURING.get()
+
+
+@contextmanager
+def capturing() -> Iterator[None]:
+    """Ops only build the graph in here, whatever `PTIR_EAGER` says."""
+    token = _CAPTURING.set(True)
+    try:
+        yield
+    finally:
+        _CAPTURING.reset(token)
 
 
 class Tensor(Value):
@@ -90,7 +109,7 @@ class Tensor(Value):
         tensors = [x for x in operands if isinstance(x, Tensor)]
         nodes = tuple(_node(x, tensors[0]) for x in operands)
         made = Tensor(op(*nodes, **attrs), common_backend(op.name, tensors))
-        if config.current().eager and isinstance(made.node.type, TensorType) and _is_known(nodes):
+        if is_eager() and isinstance(made.node.type, TensorType) and _is_known(nodes):
             made = made.realize()
         return made
 
