@@ -2,7 +2,7 @@
 
 from collections import Counter
 from functools import partial
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 import pytest
@@ -383,6 +383,11 @@ def test_five_thousand_nodes_that_are_no_functional_cost_little():
     written = Program.of([x, x], fn)
     assert len(written.nodes) > 5000
     assert raise_(written) is written
-    begun = perf_counter()
+    assert min(seconds(written) for _ in range(3)) < 0.5
+
+
+def seconds(written):
+    """Of this process: neighbours on the machine do not count."""
+    begun = process_time()
     raise_(written)
-    assert perf_counter() - begun < 0.5
+    return process_time() - begun
