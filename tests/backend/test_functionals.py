@@ -11,8 +11,10 @@ import torch
 from torch.nn import functional as TF
 
 import ptir
-from ptir import backends, functional
+from ptir import backends, engine, functional, passes
+from ptir.backends import Backend
 from ptir.functional import FUNCTIONALS
+from ptir.ir import Node, Program
 
 Array = np.ndarray[Any, Any]
 # Largest error allowed, as a part of the largest magnitude in the result.
@@ -249,21 +251,51 @@ def test_functional_equals_torch(row: Row, to, backend):
     assert close(got, expected(row, operands))
 
 
-@pytest.mark.parametrize("backend", backends.names())
-@pytest.mark.parametrize("row", ROWS, ids=IDS)
-def test_functional_is_right_expanded_and_eager(row: Row, backend, monkeypatch):
-    operands = as_dtype(row.operands, np.dtype(np.float32))
-    wanted = expected(row, operands)
+def claiming(patch: pytest.MonkeyPatch, backend: str, composites: bool) -> None:
+    """A backend that claims every composite, or none."""
     kind = type(backends.find(backend))
     claims = kind.claims
-    with monkeypatch.context() as patch:
-        patch.setattr(
-            kind, "claims", lambda self, n: n.op is not ptir.ops.composite and claims(self, n)
-        )
-        patch.setattr(kind, "version", "expanded")  # or the plan cache would answer
-        assert close(run(row, operands, backend), wanted)
-    monkeypatch.setenv("PTIR_EAGER", "1")
-    assert close(run(row, operands, backend), wanted)
+
+    def asked(self: Backend, node: Node) -> bool:
+        return composites if node.op is ptir.ops.composite else claims(self, node)
+
+    patch.setattr(kind, "claims", asked)
+    patch.setattr(kind, "version", f"composites={composites}")  # or the plan cache would answer
+
+
+def bare(row: Row, operands: Mapping[str, Array]) -> tuple[Program, tuple[Array, ...]]:
+    """The call written out in ops, and the data that it stands on."""
+    tensors = {n: ptir.as_tensor(a) for n, a in operands.items()}
+    program, sources = Program.capture([getattr(functional, row.name)(**tensors, **row.attrs).node])
+    written_out = passes.legalizer(lambda n: n.op is not ptir.ops.composite, "none")(program)
+    assert all(n.op is not ptir.ops.composite for n in written_out.nodes)
+    return written_out, tuple(source.load() for source in sources)
+
+
+def run_bare(row: Row, operands: Mapping[str, Array], backend: str) -> Array:
+    """Bare ops as a backend runs them that claims what `raise` finds."""
+    program, data = bare(row, operands)
+    target = backends.find(backend)
+    plan, _ = engine.plan_of(program, target)
+    (result,) = engine.execute(plan, [target.put(array) for array in data])
+    return target.get(result)
+
+
+@pytest.mark.parametrize("way", ["claimed", "expanded", "raised", "not optimised", "eager"])
+@pytest.mark.parametrize("backend", backends.names())
+@pytest.mark.parametrize("row", ROWS, ids=IDS)
+def test_functional_is_right_in_every_way(row: Row, backend, way, monkeypatch):
+    """One more way, forced to each implementation, is in `test_overrides`, over the same rows."""
+    operands = as_dtype(row.operands, np.dtype(np.float32))
+    if way in ("claimed", "raised", "expanded"):
+        claiming(monkeypatch, backend, composites=way != "expanded")
+    if way == "not optimised":
+        names = {passes.name(one) for one in passes.pipeline({})}
+        monkeypatch.setenv("PTIR_PASSES", ",".join(f"-{name}" for name in sorted(names)))
+    if way == "eager":
+        monkeypatch.setenv("PTIR_EAGER", "1")
+    got = run_bare(row, operands, backend) if way == "raised" else run(row, operands, backend)
+    assert close(got, expected(row, operands))
 
 
 @pytest.mark.parametrize("row", ROWS, ids=IDS)
