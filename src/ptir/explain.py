@@ -7,9 +7,9 @@ from typing import Any
 from ptir import engine, passes
 from ptir.backends import Backend
 from ptir.compiled import Compiled
-from ptir.engine import PLANS, Derived, PassRun
+from ptir.engine import PLANS, Derived
 from ptir.ir import PARAM, Node, Program, Source
-from ptir.passes import PlanInfo
+from ptir.passes import PassRun, PlanInfo
 from ptir.tensor import Tensor
 
 

@@ -2,15 +2,14 @@
 model.
 """
 
-from .cache import PassRun as PassRun
-from .cache import Plan as Plan
-from .cache import PlanKey as PlanKey
 from .cache import Stats as Stats
 from .derived import Derivation as Derivation
 from .derived import Derived as Derived
 from .derived import split as split
 from .derived import supply as supply
 from .dump import dump as dump
+from .plan import Plan as Plan
+from .plan import PlanKey as PlanKey
 from .run import PLANS as PLANS
 from .run import backend_of as backend_of
 from .run import execute as execute

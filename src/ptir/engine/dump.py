@@ -12,8 +12,8 @@ from typing import Literal
 from ptir import config
 from ptir.ir import Program, print_program
 
-from .cache import Plan
 from .derived import Derived
+from .plan import Plan
 
 Mode = Literal["compile", "all"]
 

@@ -1,14 +1,11 @@
 """Why a program had to be compiled, in words: the nearest known key and what differs from it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ptir.ir import CONSTANT, PARAM, Node, Program, TensorType
 
-if TYPE_CHECKING:
-    from .cache import PlanKey
+from .plan import PlanKey
 
 
 def explain_miss(key: PlanKey, known: Iterable[PlanKey]) -> str:

@@ -9,9 +9,10 @@ from ptir import backends, config, passes
 from ptir.backends import Backend, Handle
 from ptir.ir import PARAM, Node, Program, Role, SpecError, TensorType
 
-from .cache import PassRun, Plan, PlanCache, PlanKey
+from .cache import PlanCache
 from .derived import split, supply
 from .dump import Sink, sink
+from .plan import Plan, PlanKey
 from .source import Computed, Held
 
 PLANS = PlanCache()
@@ -116,7 +117,7 @@ def _shared(program: Program) -> frozenset[int]:
 
 def lower(
     program: Program, backend: Backend, chosen: Sequence[passes.Pass]
-) -> tuple[Program, tuple[PassRun, ...]]:
+) -> tuple[Program, tuple[passes.PassRun, ...]]:
     """The program after the passes and what each of them did.
 
     Every node is claimed by `backend`, but for composites of what parameters alone decide, whose
