@@ -15,8 +15,8 @@ def smoothed(x: ptir.Tensor, mean: ptir.Tensor) -> tuple[ptir.Tensor, ptir.Tenso
 
 mean = ptir.zeros((4,))
 for length in (3, 8, 1000):
-    x = ptir.as_tensor(np.random.default_rng(length).normal(size=(length, 4)), "f32")
-    weights, mean = smoothed(x, mean)  # the old mean is given up
+    x = np.random.default_rng(length).normal(size=(length, 4)).astype("f4")
+    weights, mean = smoothed(x, mean)  # an array serves as a tensor; the old mean is given up
     print(weights.shape, mean.numpy().round(3))
 
 print(smoothed.program(x, mean).program)  # one program, whatever T is

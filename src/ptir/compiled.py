@@ -117,7 +117,8 @@ class Compiled(Generic[P, R]):
         self._bound: dict[Any, _Bound] = {}
         self._lock = RLock()
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    # Arrays may stand where `fn` says tensors, which no type of `P` can say.
+    def __call__(self, *args: Any, **kwargs: Any) -> R:
         backend = self.backend
         if config.current().eager:
             return self._fn(*_as_tensors(args, backend), **_as_tensors(kwargs, backend))
@@ -144,17 +145,17 @@ class Compiled(Generic[P, R]):
         """The backend that a call runs on."""
         return engine.backend_of(self._backend)
 
-    def program(self, *args: P.args, **kwargs: P.kwargs) -> Plan:
+    def program(self, *args: Any, **kwargs: Any) -> Plan:
         """The plan that a call with these arguments would run. Nothing is run."""
         _, key, shapes = self._read(args, kwargs)
         return self._bind(self.backend, key, shapes)[0].plan
 
-    def trace(self, *args: P.args, **kwargs: P.kwargs) -> Traced:
+    def trace(self, *args: Any, **kwargs: Any) -> Traced:
         """What a call with these arguments would compile. Nothing is bound or run."""
         _, key, shapes = self._read(args, kwargs)
         return self._trace(self.backend, key, shapes)
 
-    def is_bound(self, *args: P.args, **kwargs: P.kwargs) -> bool:
+    def is_bound(self, *args: Any, **kwargs: Any) -> bool:
         """Whether a call with these arguments has its plan already."""
         _, key, _ = self._read(args, kwargs)
         return _place(self.backend, key) in self._bound

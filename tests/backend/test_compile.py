@@ -100,9 +100,9 @@ def test_keywords_and_defaults_reach_the_function():
     assert f(x, y=y, scale=3).tolist() == [15, 15, 15]
     assert f(x, y, 3, shift=rows(3)).tolist() == [15, 16, 17]
     with pytest.raises(TypeError, match="positional"):
-        f(x, y, 3, 1)  # type: ignore[call-arg]  # shift is keyword-only
+        f(x, y, 3, 1)
     with pytest.raises(TypeError, match="missing"):
-        f(x)  # type: ignore[call-arg]
+        f(x)
 
 
 def test_stars_reach_the_function():
