@@ -2,9 +2,12 @@
 
 import json
 import os
+import pty
 import subprocess
 import sys
+from contextlib import suppress
 from typing import Any
+from unicodedata import category
 
 import pytest
 
@@ -111,6 +114,39 @@ def test_a_full_disk_is_3_and_said_once():
         done = run("generate", "-p", "x", "--max-tokens", "3", stdout=full, stderr=subprocess.PIPE)
     assert done.returncode == 3
     assert done.stderr == b"ptir: No space left on device\n"
+
+
+def on_a_terminal(*arguments: str) -> str:
+    """What a terminal is sent; the `\\r` that it puts before each new line is left out."""
+    ours, its = pty.openpty()
+    child = subprocess.Popen([*PTIR, *arguments], stdout=its, stderr=subprocess.DEVNULL)
+    os.close(its)
+    sent = b""
+    with open(ours, "rb", buffering=0) as screen, suppress(OSError):  # EIO: all are gone
+        while piece := screen.read(1 << 16):
+            sent += piece
+    assert child.wait() == 0
+    return sent.decode().replace("\r\n", "\n")
+
+
+def controls(text: str) -> set[str]:
+    return {c for c in text if category(c) == "Cc"} - {"\n", "\t"}
+
+
+def test_a_prompt_steers_no_terminal_and_goes_unchanged_into_a_pipe():
+    prompt = "a\x1b[31mb\x9b2J\x7f\r\tc\n👩‍🚀é"
+    arguments = ("generate", "--echo", "-p", prompt, "--max-tokens", "0")
+    assert on_a_terminal(*arguments) == "a\\x1b[31mb\\x9b2J\\x7f\\r\tc\n👩‍🚀é\n"
+    assert run(*arguments).stdout == f"{prompt}\n".encode()
+
+
+def test_generated_text_steers_no_terminal():
+    arguments = ("generate", "-p", "x", "--temperature", "1000", "--seed", "1")
+    plain = run(*arguments).stdout.decode()
+    assert "\x1b" in plain or len(controls(plain)) > 3  # else this test would prove nothing
+    shown = on_a_terminal(*arguments)
+    assert not controls(shown)
+    assert set(plain) - controls(plain) <= set(shown)
 
 
 def test_text_is_streamed_as_it_comes():

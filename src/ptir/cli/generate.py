@@ -14,6 +14,9 @@ import ptir
 
 MAX_PROMPT_BYTES = 1 << 24  # far beyond every context; a device may have no end
 
+# What steers a terminal, as text about it: `\x1b`. A new line and a tab are meant as such.
+SHOWN = {c: ascii(chr(c))[1:-1] for c in (*range(0x20), *range(0x7F, 0xA0)) if chr(c) not in "\n\t"}
+
 
 @click.command()
 @click.argument("model", required=False)
@@ -103,18 +106,24 @@ def command(
         if capability is None:
             raise ptir.PtirError(f"{loaded.path}: a {loaded.kind} model generates no text")
         if echo and not as_json:
-            click.echo(text, nl=False)
+            _write(text)
         done = capability.generate(
             text,
             max_tokens=max_tokens,
             sampling=sampling,
-            on_piece=lambda piece: None if as_json else click.echo(piece.text, nl=False),
+            on_piece=lambda piece: None if as_json else _write(piece.text),
         )
         if as_json:
             click.echo(json.dumps(_facts(loaded, done)))
         else:
             click.echo()
             click.echo(_figures(done), err=True)
+
+
+def _write(text: str) -> None:
+    """Print text at once: as it is into a pipe or file, harmless on a terminal."""
+    shown = text.translate(SHOWN) if sys.stdout is not None and sys.stdout.isatty() else text
+    click.echo(shown, nl=False, color=True)  # else click takes escape sequences out of a pipe
 
 
 def _overrides(given: Sequence[str]) -> dict[str, str]:
