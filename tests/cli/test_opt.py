@@ -85,3 +85,9 @@ def test_a_file_that_is_no_program_is_refused_by_name(ptir, tmp_path):
     done = ptir("opt", path)
     assert done.code == 3
     assert "bad.ptir" in done.err
+
+
+def test_a_file_that_is_not_there_is_3(ptir):
+    done = ptir("opt", "no/such/file.ptir")
+    assert (done.code, done.out) == (3, "")
+    assert done.err == "ptir: no/such/file.ptir: No such file or directory\n"

@@ -12,9 +12,15 @@ MAX_BYTES = 1 << 28
 
 
 @click.command()
-@click.argument("source", metavar="FILE", type=click.Path(exists=True, dir_okay=False))
-@click.option("--passes", "names", metavar="A,B", help="Default: the backend's whole pipeline.")
-@click.option("--backend", help="Whose passes and claims. Default: PTIR_BACKEND, or reference.")
+@click.argument("source", metavar="FILE", type=click.Path())
+@click.option(
+    "--passes", "names", metavar="A,B", help="Which passes.  [default: all of the backend's]"
+)
+@click.option(
+    "--backend",
+    metavar="NAME",
+    help="Whose passes and claims.  [default: PTIR_BACKEND, reference]",
+)
 @click.option("--stats", is_flag=True, help="Say on stderr which rules fired, and the times.")
 @click.option("--explain", is_flag=True, help="Say on stderr what each firing did.")
 @click.option("--literals", is_flag=True, help="Print large constants in full.")
