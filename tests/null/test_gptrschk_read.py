@@ -373,7 +373,7 @@ def test_what_is_not_a_regular_file_is_refused_at_once(tmp_path, write):
     assert "folder" in refusal(tmp_path)
     assert "not a regular file" in refusal(Path(os.devnull))
     assert "No such file" in refusal(tmp_path / "absent")
-    assert "ends inside magic" in refusal(write(b""))
+    assert "is not a GPTRSCHK checkpoint: it is empty" in refusal(write(b""))
 
 
 def test_what_is_not_a_regular_file_is_not_even_opened(tmp_path, monkeypatch):

@@ -101,10 +101,12 @@ def save(
 
 def _read_config(file: RegularFile) -> tuple[int, dict[str, Any]]:
     """Where the index section starts, and the config JSON before it."""
-    fixed = Cursor(file.path, "file", file.read(0, min(_FIXED, file.size)))
-    magic = fixed.take(len(MAGIC), "magic")
-    if magic != MAGIC:
-        raise CheckpointError(file.path, f"is not a GPTRSCHK checkpoint: it starts with {magic!r}")
+    start = file.read(0, min(_FIXED, file.size))
+    if not start.startswith(MAGIC):
+        found = f"it starts with {start[: len(MAGIC)]!r}" if start else "it is empty"
+        raise CheckpointError(file.path, f"is not a GPTRSCHK checkpoint: {found}")
+    fixed = Cursor(file.path, "file", start)
+    fixed.take(len(MAGIC), "magic")
     version = fixed.u32("version")
     if version != VERSION:
         raise CheckpointError(file.path, f"is GPTRSCHK version {version}; version 2 is read")
