@@ -24,6 +24,7 @@ def test_every_functional_is_listed_with_its_implementations(ptir):
     assert "  split_k    The sum of products over parts" in done.out
     assert "[needs floats and a contraction of a known size, 2 or more]" in done.out
     assert "[changes numbers: only where it is forced]" in done.out
+    assert "(Elfwing et al. 2017)\n" in done.out  # the first sentence, whole
 
 
 def test_json_says_what_changes_numbers_and_what_is_in_force(ptir):

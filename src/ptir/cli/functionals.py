@@ -48,7 +48,7 @@ def _facts(functional: Any, winner: Any) -> dict[str, Any]:
 def _summary(doc: str) -> str:
     """The first sentence of a docstring, or what stands before its first semicolon."""
     paragraph = " ".join(doc.partition("\n\n")[0].split())
-    return re.split(r"(?<=[.;])\s", paragraph)[0].rstrip(".;")
+    return re.split(r"(?<=[.;])(?<!et al\.)\s", paragraph)[0].rstrip(".;")
 
 
 def _winner(winner: Any) -> dict[str, Any]:
