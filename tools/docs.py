@@ -54,6 +54,11 @@ def tree() -> str:
     return "\n".join(["```", *(f"{name:{width}}{text}" for name, text in rows), "```", ""])
 
 
+def rooms() -> str:
+    """The order of rooms in one paragraph."""
+    return f"`{' · '.join(floors())}`\n"
+
+
 def operands(op: Op) -> str:
     """The operands as the type rule names them: `[x]` may be left out, `x…` is any number."""
 
@@ -101,7 +106,12 @@ def ops_table() -> str:
     return "\n".join([*parts, "", ""])
 
 
-PARTS: dict[str, Callable[[], str]] = {"tree": tree, "knobs": config.table, "ops": ops_table}
+PARTS: dict[str, Callable[[], str]] = {
+    "tree": tree,
+    "rooms": rooms,
+    "knobs": config.table,
+    "ops": ops_table,
+}
 
 
 def renewed(page: Path) -> str:
