@@ -64,7 +64,9 @@ def _spread(node: Node, to: Shape) -> Node:
 
 
 @rule(ops.transpose(spread_x, perm=Variable("perm")))
-def broadcast_after_transpose(root: Node, x: Node, perm: tuple[int, ...]) -> Node:
+def broadcast_after_transpose(root: Node, x: Node, perm: tuple[int, ...]) -> Node | None:
+    if is_uniform(x):  # a number stays spread, also over ones: it would be transposed for ever
+        return None
     padded = (1,) * (len(perm) - len(shape(x))) + shape(x)
     return ops.broadcast_to(
         ops.transpose(ops.reshape(x, shape=padded), perm=perm), shape=shape(root)
