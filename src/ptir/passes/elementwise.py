@@ -53,13 +53,21 @@ def _groups(program: Program) -> dict[Node, Node]:
 
 def _composite(group: list[Node], done: dict[Node, Node]) -> Node:
     """The composite of a group that stands in order; `done` has what its operands became."""
+    body, operands = _body(group, spread=True)
+    if not body.symbols <= body.bound:  # sizes that only broadcasts know, which then stay outside
+        body, operands = _body(group, spread=False)
+    return ops.composite(*[done[n] for n in operands], name=NAME, body=body)
+
+
+def _body(group: list[Node], spread: bool) -> tuple[Program, list[Node]]:
+    """The group as a program and what it reads; with `spread`, broadcasts are part of it."""
     operands: list[Node] = []
     inner: dict[Node, Node] = {}
 
     def read(node: Node) -> Node:
         if node.op is CONSTANT:
             inner[node] = node
-        elif node not in inner and node.op is ops.broadcast_to:
+        elif spread and node not in inner and node.op is ops.broadcast_to:
             inner[node] = rebuild(node, (read_operand(node.operands[0]),))
         return inner[node] if node in inner else read_operand(node)
 
@@ -73,5 +81,4 @@ def _composite(group: list[Node], done: dict[Node, Node]) -> Node:
 
     for node in group:
         inner[node] = rebuild(node, tuple([read(x) for x in node.operands]))
-    body = Program(tuple(Input(n.type) for n in operands), (inner[group[-1]],))
-    return ops.composite(*[done[n] for n in operands], name=NAME, body=body)
+    return Program(tuple(Input(n.type) for n in operands), (inner[group[-1]],)), operands
