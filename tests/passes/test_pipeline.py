@@ -203,3 +203,28 @@ def test_rules_settle_on_a_graph_of_20_000_in_a_row():
     found = move(Program.of([square], chain))
     assert set(names(found)) == {"param", "exp"}
     assert len(found.nodes) == 10_001
+
+
+def test_a_value_that_grows_part_by_part_stays_cheap():
+    """Joined whole it would be one concat of 3,000 parts, made anew for each of them."""
+
+    def grow(x: Node) -> Node:
+        for _ in range(3_000):
+            x = ops.concat(x, param(0, VECTOR), axis=0)
+        return x
+
+    found = canonicalized(Program.of([VECTOR], grow)).verify()
+    joined = [n for n in found.nodes if n.op is ops.concat]
+    assert max(len(n.operands) for n in joined) < 200
+    assert len(joined) < 100
+
+
+def test_what_was_cut_into_2_000_pieces_is_whole_again():
+    table = tensor_type((2_000, 3), "f32")
+
+    def joined(x: Node) -> Node:
+        rows = [(i, i + 1) for i in range(2_000)]
+        cut = [ops.slice_(x, starts=(a, 0), limits=(b, 3), strides=(1, 1)) for a, b in rows]
+        return ops.concat(*cut, axis=0)
+
+    assert names(canonicalized(Program.of([table], joined))) == ["param"]

@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -225,7 +225,7 @@ def _all(patterns: tuple[Pattern, ...], nodes: tuple[Node, ...], state: _State) 
         return
     first = patterns[0]
     if isinstance(first, Rest):
-        for count in range(len(nodes) + 1):
+        for count in _counts(patterns[1:], nodes):
             for next_state in first.bind(nodes[:count], state):
                 yield from _all(patterns[1:], nodes[count:], next_state)
         return
@@ -233,6 +233,15 @@ def _all(patterns: tuple[Pattern, ...], nodes: tuple[Node, ...], state: _State) 
         return
     for next_state in first.matches(nodes[0], state):
         yield from _all(patterns[1:], nodes[1:], next_state)
+
+
+def _counts(after: tuple[Pattern, ...], nodes: tuple[Node, ...]) -> Iterable[int]:
+    """How many nodes a rest may take, as far as is seen at a glance: calls have many operands."""
+    if not after:
+        return (len(nodes),)
+    if isinstance(after[0], Rest):
+        return range(len(nodes) + 1)
+    return (count for count, node in enumerate(nodes) if _may_be(after[0], node))
 
 
 def uniform_value(node: Node) -> np.generic | None:

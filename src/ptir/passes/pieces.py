@@ -11,6 +11,7 @@ Nodes = tuple[Node, ...]
 x, y = Wildcard("x"), Wildcard("y")
 axis = Variable("axis")
 starts, limits, strides = (Variable(name) for name in ("starts", "limits", "strides"))
+MANY = 64  # parts of a concat that may become parts of another
 before, inner, after, parts = (Rest(name) for name in ("before", "inner", "after", "parts"))
 
 
@@ -95,8 +96,13 @@ def concat_of_one(x: Node, axis: int) -> Node:
 
 
 @rule(ops.concat(before, ops.concat(inner, axis=axis), after, axis=axis))
-def concat_of_concat(before: Nodes, inner: Nodes, after: Nodes, axis: int) -> Node:
-    return ops.concat(*before, *inner, *after, axis=axis)
+def concat_of_concat(root: Node, axis: int, **found: Nodes) -> Node | None:
+    """All at once; but not parts of many parts, or a value that grows bit by bit is n² work."""
+    parts = list[Node]()
+    for part in root.operands:
+        same = part.op is ops.concat and part.attrs["axis"] == axis
+        parts.extend(part.operands if same and len(part.operands) <= MANY else (part,))
+    return ops.concat(*parts, axis=axis) if len(parts) > len(root.operands) else None
 
 
 @rule(ops.concat(parts, axis=axis))
@@ -115,24 +121,31 @@ def concat_of_nothing(parts: Nodes, axis: int) -> Node | None:
         axis=axis,
     )
 )
-def concat_of_neighbours(
-    before: Nodes,
-    x: Node,
-    after: Nodes,
-    axis: int,
-    starts: Shape,
-    limits: Shape,
-    others: Shape,
-    ends: Shape,
-    strides: Steps,
-) -> Node | None:
-    """Two slices that lie side by side in one value are one slice."""
-    level = _replaced(starts, axis, 0) == _replaced(others, axis, 0)
-    level = level and _replaced(limits, axis, 0) == _replaced(ends, axis, 0)
-    if not level or limits[axis] != others[axis] or strides[axis] != 1:
+def concat_of_neighbours(root: Node, axis: int, **found: object) -> Node | None:
+    """Slices that lie side by side in one value are one slice."""
+    parts = list(root.operands[:1])
+    for part in root.operands[1:]:
+        whole = _joined(parts[-1], part, axis)
+        if whole is None:
+            parts.append(part)
+        else:
+            parts[-1] = whole
+    return ops.concat(*parts, axis=axis) if len(parts) < len(root.operands) else None
+
+
+def _joined(left: Node, right: Node, axis: int) -> Node | None:
+    """The slice that is both of these, one after the other."""
+    if not (left.op is right.op is ops.slice_ and left.operands == right.operands):
         return None
-    whole = ops.slice_(x, starts=starts, limits=ends, strides=strides)
-    return ops.concat(*before, whole, *after, axis=axis)
+    (one, other), strides = (left.attrs, right.attrs), left.attrs["strides"]
+    level = all(
+        _replaced(one[name], axis, 0) == _replaced(other[name], axis, 0)
+        for name in ("starts", "limits")
+    )
+    meet = one["limits"][axis] == other["starts"][axis] and strides[axis] == 1
+    if not (level and meet and strides == other["strides"]):
+        return None
+    return ops.slice_(*left.operands, starts=one["starts"], limits=other["limits"], strides=strides)
 
 
 @rule(
