@@ -71,6 +71,10 @@ def test_the_seed_that_is_told_repeats_a_generation(ptir):
     assert facts("--seed", first["seed"] + 1)["token_ids"] != first["token_ids"]
 
 
+def test_one_token_is_told_in_the_singular(ptir):
+    assert ptir("generate", "-p", "x", "--max-tokens", 0).err.startswith("[1 token in; ")
+
+
 def test_max_tokens_0_generates_nothing(ptir):
     facts = json.loads(ptir("generate", "-p", "x", "--max-tokens", 0, "--json").out)
     assert (facts["text"], facts["token_ids"]) == ("", [])

@@ -205,7 +205,7 @@ def _facts(loaded: "ptir.LoadedModel", done: "ptir.Generation") -> dict[str, Any
 def _figures(done: "ptir.Generation") -> str:
     rate = done.timings.tokens_per_s
     parts = [
-        f"{done.prompt_tokens} tokens in",
+        f"{done.prompt_tokens} {'token' if done.prompt_tokens == 1 else 'tokens'} in",
         f"first after {done.timings.prefill_s:.2f} s",
         f"{len(done.token_ids)} out" + (f" at {rate:.1f} tokens/s" if rate else ""),
         f"ended by {done.finish_reason}",
