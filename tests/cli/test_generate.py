@@ -150,7 +150,7 @@ def test_a_model_and_its_tokenizer_are_named(ptir, tmp_path):
     assert json.loads(done.out)["model"] == str(path)
     bare = ptir("generate", path, "-p", "so")
     assert bare.code == 3
-    assert "no tokenizer" in bare.err
+    assert "m.gptrs: no tokenizer.json lies beside it; name one with --tokenizer" in bare.err
 
 
 def test_the_backend_is_named(ptir):

@@ -105,6 +105,9 @@ def command(
         capability = loaded.as_causal_lm()
         if capability is None:
             raise ptir.PtirError(f"{loaded.path}: a {loaded.kind} model generates no text")
+        if capability.tokenizer is None:
+            message = "no tokenizer.json lies beside it; name one with --tokenizer FILE"
+            raise ptir.PtirError(f"{loaded.path}: {message}")
         if echo and not as_json:
             _write(text)
         done = capability.generate(
