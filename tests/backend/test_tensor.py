@@ -449,6 +449,20 @@ def test_eager_mode_runs_each_op_at_once(monkeypatch):
     assert (eager.tolist(), best.tolist()) == (lazy.tolist(), [4])
 
 
+def test_eager_mode_runs_what_stands_on_a_counter_or_on_a_lazy_tensor(monkeypatch):
+    lazy = ptir.as_tensor([3, 1]) * 2
+    monkeypatch.setenv("PTIR_EAGER", "1")
+    counted, later = ptir.arange(2) + 1, lazy + 1
+    assert repr(counted) == repr(later) == "<Tensor si64[2]: data>"
+    assert (counted.tolist(), later.tolist()) == ([1, 2], [7, 3])
+
+
+def test_swapaxes_refuses_an_axis_that_is_not_there():
+    with pytest.raises(ptir.SpecError, match="axis 5 is out of range for rank 2"):
+        ptir.zeros((2, 3)).swapaxes(0, 5)
+    assert ptir.zeros((2, 3, 4)).swapaxes(0, -1).shape == (4, 3, 2)
+
+
 def test_a_tensor_of_20000_steps_runs():
     t = ptir.as_tensor(0)
     for _ in range(20_000):

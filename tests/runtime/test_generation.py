@@ -296,6 +296,14 @@ def test_greedy_decoding_is_the_same_op_by_op(backend, monkeypatch):
     assert eager.token_ids == compiled.token_ids
 
 
+def test_decoding_op_by_op_does_not_drag_the_past_along(small, monkeypatch):
+    monkeypatch.setenv("PTIR_EAGER", "1")
+    small.generate([1, 2, 3], max_tokens=4, sampling=GREEDY)
+    misses = engine.PLANS.stats.misses
+    small.generate([1, 2, 3], max_tokens=9, sampling=GREEDY)
+    assert engine.PLANS.stats.misses == misses  # a graph that grows would be a new plan each step
+
+
 def test_greedy_decoding_equals_the_largest_logits_of_the_whole(demo):
     done = demo.generate("ROMEO:", max_tokens=12, sampling=GREEDY)
     ids = [*TOKENS.encode("ROMEO:"), *done.token_ids]

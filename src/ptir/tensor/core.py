@@ -14,8 +14,8 @@ from ptir import config, engine, ops
 from ptir.backends import Backend
 from ptir.engine import Computed, Data, Held
 from ptir.ir import (
-    CONSTANT,
     LEAF,
+    Dim,
     DType,
     DTypeLike,
     Node,
@@ -29,6 +29,7 @@ from ptir.ir import (
     constant,
     dtype,
     leaf,
+    postorder,
 )
 from ptir.ir.type import Shape
 
@@ -354,7 +355,8 @@ class Tensor(Value):
 
     def swapaxes(self, a: int, b: int) -> "Tensor":
         order = list(range(self.ndim))
-        order[a], order[b] = order[b], order[a]
+        first, second = _axis(a, self.ndim), _axis(b, self.ndim)
+        order[first], order[second] = second, first
         return self.transpose(order)
 
     def broadcast_to(self, *shape: Size | Sequence[Size]) -> "Tensor":
@@ -400,6 +402,9 @@ def lift(x: Operand, like: Tensor | None = None) -> Tensor:
     """
     if isinstance(x, Tensor):
         return x
+    if isinstance(x, Dim):
+        message = f"the symbolic size {x} is no value; sum ones over its axis, or leave it static"
+        raise SpecError("dim", "tensor", message)
     if isinstance(x, Number) and not isinstance(x, np.generic):
         return Tensor(_number(x, weak_dtype(x, None if like is None else like.dtype)))
     return Tensor(leaf(Data(_own(np.asarray(x)))))
@@ -470,10 +475,8 @@ def _is_data(node: Node) -> bool:
 
 
 def _is_known(nodes: Sequence[Node]) -> bool:
-    """Whether an op on these nodes can run at once: all are data, or several values of data."""
+    """Whether an op on these nodes can run at once: nothing behind them waits for a call."""
     return all(
-        _is_known(node.operands)
-        if isinstance(node.type, TupleType)
-        else node.op is CONSTANT or (node.op is LEAF and isinstance(node.attrs["source"], Held))
-        for node in nodes
+        isinstance(node.attrs["source"], Held) if node.op is LEAF else not node.attrs.symbols
+        for node in postorder(*nodes)
     )
