@@ -337,10 +337,29 @@ REFUSED = [
     ("attention", tuple(qkv(1, 3, 2, 2, 2, 4).values()), {}, "3 query heads do not divide among 2"),
     ("attention", tuple(qkv(1, 2, 2, 2, 3, 4).values()), {}, "pass past= to say where they stand"),
     ("attention", tuple(qkv(1, 2, 2, 2, 2, 4).values()), {"window": 0}, "window is 0"),
+    ("attention", tuple(qkv(1, 2, 2, 2, 2, 4).values()), {"window": 2.5}, "wanted a whole number"),
     ("update_cache", (normal(2, 1, 4, 3), normal(2, 1, 2, 3), at(1)), {}, "wanted 2 as the batch"),
     ("dropout", (X, at(1, 2)), {"p": 0.5}, "key is si32[2], wanted ui32[2]"),
     ("dropout", (X, np.array([1, 2], np.uint32)), {"p": 1.0}, "p is 1.0, wanted 0 ≤ p < 1"),
 ]
+
+
+@pytest.mark.parametrize(
+    "mask, message",
+    [
+        (np.ones((2, 2), bool), "mask is i1[2, 2], wanted floats to add"),
+        (
+            normal(3, 3).astype("f4"),
+            "mask is f32[3, 3], wanted what broadcasts to [B, Hq, T, S] = [1, 2, 2, 2]",
+        ),
+        (normal(1, 1, 2, 2, 2), "wanted what broadcasts to [B, Hq, T, S]"),
+    ],
+)
+def test_attention_refuses_a_mask_that_is_no_addend_of_its_scores(mask, message):
+    operands = qkv(1, 2, 2, 2, 2, 4).values()
+    with pytest.raises(ptir.SpecError) as caught:
+        call("attention", *operands, mask=ptir.as_tensor(mask))
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("name, operands, attrs, message", REFUSED)
@@ -397,8 +416,7 @@ def yarn_oracle(length: int, dim: int, theta: float, factor: float, original: in
 
 
 def test_yarn_tables_equal_those_of_transformers():
-    scaling = functional.RopeScaling("yarn", factor=4.0, original_max_position_embeddings=64)
-    cos, _ = functional.rotary_tables(32, 16, 10000.0, scaling)
+    cos, _ = functional.rotary_tables(32, 16, 10000.0, YARN)
     np.testing.assert_allclose(cos, yarn_oracle(32, 16, 10000.0, 4.0, 64), atol=1e-5)
 
 
@@ -409,15 +427,34 @@ def test_linear_scaling_stretches_positions():
     np.testing.assert_allclose(stretched[1][::2], sin, atol=1e-7)
 
 
+YARN = functional.RopeScaling("yarn", factor=4.0, original_max_position_embeddings=64)
+
+
 @pytest.mark.parametrize(
-    "arguments", [{"rotary_dim": 5}, {"rotary_dim": 0}, {"rotary_dim": 4, "theta": -1.0}]
+    "arguments",
+    [
+        {"rotary_dim": 5},
+        {"rotary_dim": 0},
+        {"rotary_dim": 4, "theta": -1.0},
+        {"rotary_dim": 4, "theta": 1.0, "scaling": YARN},
+    ],
 )
 def test_rotary_tables_refuse_what_makes_no_sense(arguments):
     with pytest.raises(ptir.SpecError):
         functional.rotary_tables(4, **arguments)
 
 
-@pytest.mark.parametrize("fields", [{"kind": "yarn"}, {"kind": "ntk"}, {"factor": 0.0}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"kind": "yarn"},
+        {"kind": "yarn", "original_max_position_embeddings": -32},
+        {"kind": "yarn", "original_max_position_embeddings": 0},
+        {"kind": "yarn", "original_max_position_embeddings": 32, "beta_slow": 0.0},
+        {"kind": "ntk"},
+        {"factor": 0.0},
+    ],
+)
 def test_rope_scaling_refuses_what_makes_no_sense(fields):
     with pytest.raises(ptir.SpecError):
         functional.RopeScaling(**fields)

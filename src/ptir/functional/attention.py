@@ -38,7 +38,9 @@ def attention(
     gives zeros. Vaswani et al. 2017; grouped queries: Ainslie et al. 2023.
     """
     _check(q, k, v, past, lengths, causal)
-    check.positive("attention", window=window, soft_cap=soft_cap, scale=scale)
+    _check_mask(mask, (*q.shape[:3], k.shape[2]))
+    check.count("attention", window=window)
+    check.positive("attention", soft_cap=soft_cap, scale=scale)
     B, heads, T, D = q.shape
     groups, S = k.shape[1], k.shape[2]
     per_group = _ratio(heads, groups)
@@ -137,6 +139,20 @@ def _check(
             "attention",
             f"{q.shape[2]} queries over {k.shape[2]} keys; pass past= to say where they stand",
         )
+
+
+def _check_mask(mask: Tensor | None, scores: tuple[Size, ...]) -> None:
+    if mask is None:
+        return
+    if not mask.dtype.is_float:
+        message = f"mask is {mask.type}, wanted floats to add; use ptir.where(seen, 0.0, -math.inf)"
+        raise SpecError("dtype", "attention", message)
+    wanted = scores[max(len(scores) - mask.ndim, 0) :]
+    fits = (size in (1, full) for size, full in zip(mask.shape, wanted, strict=False))
+    if mask.ndim > len(scores) or not all(fits):
+        sizes = ", ".join(map(str, scores))
+        message = f"mask is {mask.type}, wanted what broadcasts to [B, Hq, T, S] = [{sizes}]"
+        raise SpecError("shape", "attention", message)
 
 
 def _ratio(heads: Size, groups: Size) -> int:

@@ -56,6 +56,12 @@ def positive(op: str, **numbers: float | int | None) -> None:
             raise SpecError("attribute", op, f"{name} is {value}, wanted a number above 0")
 
 
+def count(op: str, **numbers: int | None) -> None:
+    for name, value in numbers.items():
+        if value is not None and (type(value) is not int or value < 1):
+            raise SpecError("attribute", op, f"{name} is {value}, wanted a whole number above 0")
+
+
 def wide(x: Tensor) -> Tensor:
     """Floats narrower than f32 as f32: what sums and exponentials are computed in."""
     return x.astype("f32") if x.dtype.name in NARROW else x

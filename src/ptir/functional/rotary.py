@@ -62,8 +62,14 @@ class RopeScaling:
     def __post_init__(self) -> None:
         if self.kind not in ("none", "linear", "yarn"):
             raise SpecError("attribute", "rope_scaling", f"unknown kind {self.kind!r}")
-        check.positive("rope_scaling", factor=self.factor)
-        if self.kind == "yarn" and not self.original_max_position_embeddings:
+        check.positive(
+            "rope_scaling",
+            factor=self.factor,
+            beta_fast=self.beta_fast,
+            beta_slow=self.beta_slow,
+            original_max_position_embeddings=self.original_max_position_embeddings,
+        )
+        if self.kind == "yarn" and self.original_max_position_embeddings is None:
             message = "yarn needs original_max_position_embeddings"
             raise SpecError("attribute", "rope_scaling", message)
 
@@ -79,7 +85,12 @@ def rotary_tables(
         raise SpecError(
             "attribute", "rotary_tables", f"theta is {theta}, wanted a finite number > 0"
         )
+    if length < 0:
+        message = f"length is {length}, wanted a number of positions"
+        raise SpecError("attribute", "rotary_tables", message)
     scaling = scaling or RopeScaling()
+    if scaling.kind == "yarn" and theta <= 1:  # its wavelengths would not grow
+        raise SpecError("attribute", "rotary_tables", f"theta is {theta}, yarn wants more than 1")
     base = theta ** (-np.arange(0, rotary_dim, 2, dtype=np.float64) / rotary_dim)
     frequencies, magnitude = base, 1.0
     if scaling.kind == "linear":
