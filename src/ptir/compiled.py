@@ -315,6 +315,10 @@ def _type(x: Any, axes: Mapping[int, Dim]) -> TensorType:
         raise SpecError("type", "compile", "an argument is a tuple of values; unpack it")
     if not axes:
         return type
+    for axis in axes:
+        if not -type.rank <= axis < type.rank:
+            message = f"symbolic axis {axis} is out of range for an argument of type {type}"
+            raise SpecError("attribute", "compile", message)
     return type.with_shape(
         [axes.get(i, axes.get(i - type.rank, d)) for i, d in enumerate(type.shape)]
     )

@@ -210,6 +210,18 @@ def test_names_that_are_no_parameter_are_refused():
         ptir.compile(lambda x: x, symbolic={"x": {0: "a b"}})
 
 
+def test_a_symbolic_axis_that_an_argument_lacks_is_refused():
+    f = ptir.compile(lambda x: x.sum(), symbolic={"x": {2: "T"}})
+    with pytest.raises(SpecError, match=r"symbolic axis 2 is out of range .* f32\[2, 3\]"):
+        f(rows(2, 3))
+
+
+def test_a_symbolic_size_used_as_a_value_is_refused_in_words():
+    f = ptir.compile(lambda x: x + x.shape[0], symbolic={"x": {0: "T"}})
+    with pytest.raises(SpecError, match=r"the symbolic size \?T is no value"):
+        f(rows(2, 3))
+
+
 # --- state ---
 
 
