@@ -433,6 +433,11 @@ def test_a_failure_is_written_down(plans, tmp_path):
     assert "division by zero" in facts[0]["error"]
 
 
+def test_a_mode_that_is_none_is_refused(tmp_path):
+    with pytest.raises(ptir.ConfigError, match="dump mode 'every' is not compile or all"):
+        ptir.dump(tmp_path, "every").__enter__()
+
+
 def test_the_environment_names_a_folder(plans, tmp_path, monkeypatch):
     monkeypatch.setenv("PTIR_DUMP_DIR", str(tmp_path))
     ptir.compile(lambda x: x * 3).program(rows(1.0))  # compiled, not executed

@@ -7,15 +7,14 @@ from contextvars import ContextVar
 from dataclasses import asdict
 from itertools import count
 from pathlib import Path
-from typing import Literal
+from typing import get_args
 
 from ptir import config
+from ptir.config import ConfigError, DumpMode
 from ptir.ir import Program, print_program
 
 from .derived import Derived
 from .plan import Plan
-
-Mode = Literal["compile", "all"]
 
 
 class Sink:
@@ -23,7 +22,9 @@ class Sink:
     program.
     """
 
-    def __init__(self, folder: Path, mode: Mode = "compile") -> None:
+    def __init__(self, folder: Path, mode: DumpMode = "compile") -> None:
+        if mode not in get_args(DumpMode):
+            raise ConfigError(f"dump mode {mode!r} is not {' or '.join(get_args(DumpMode))}")
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.mode = mode
@@ -63,7 +64,7 @@ def _facts(one: Derived, captured: Program) -> dict[str, object]:
 
 
 _chosen: ContextVar[Sink | None] = ContextVar("ptir_sink", default=None)
-_from_environment: dict[tuple[Path, Mode], Sink] = {}
+_from_environment: dict[tuple[Path, DumpMode], Sink] = {}
 
 
 def sink() -> Sink | None:
@@ -79,7 +80,7 @@ def sink() -> Sink | None:
 
 
 @contextmanager
-def dump(folder: str | Path, mode: Mode = "compile") -> Iterator[Sink]:
+def dump(folder: str | Path, mode: DumpMode = "compile") -> Iterator[Sink]:
     """Within the block, write programs into `folder`: each compiled one, or `all` executed ones."""
     chosen = Sink(Path(folder), mode)
     token = _chosen.set(chosen)
