@@ -68,8 +68,9 @@ def _pass(run: PassRun) -> str:
 
 
 def _claims(program: Program, backend: Backend) -> list[str]:
-    claimed = [n for n in program.nodes if n.op is not PARAM and backend.claims(n)]
-    expanded = [n for n in program.nodes if n.op is not PARAM and not backend.claims(n)]
+    nodes = [n for n in program.nodes if n.op is not PARAM]
+    claimed = [n for n in nodes if backend.runs(n)]
+    expanded = [n for n in nodes if not backend.runs(n)]
     return [
         *(f"claimed: {line}" for line in _tally(claimed)),
         *(f"expanded: {line}" for line in _tally(expanded)),

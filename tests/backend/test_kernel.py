@@ -268,3 +268,20 @@ def test_the_body_of_every_functional_passes_as_a_kernel_of_it(name, monkeypatch
 def _taking(signature: Any, body: Any) -> Any:
     body.__signature__ = signature
     return body
+
+
+def test_a_call_that_a_kernel_serves_is_said_to_be_claimed():
+    x, gamma = (ptir.as_tensor(np.ones(shape, np.float32)) for shape in ((2, 4), (4,)))
+    call = functional.rms_norm(x, gamma)
+    assert "expanded: composite rms_norm" in ptir.explain(call)
+    with kernel("rms_norm", backend="reference")(rms_norm):
+        assert "claimed: composite rms_norm" in ptir.explain(call)
+        (variant, *_) = FUNCTIONALS["rms_norm"].pattern.variants
+        assert backends.find("reference").runs(variant.composite)
+    only_f64 = kernel("rms_norm", backend="reference", supports=_is_f64)
+    with only_f64(rms_norm):
+        assert "expanded: composite rms_norm" in ptir.explain(call)
+
+
+def _is_f64(x: Any, gamma: Any, *, eps: float) -> bool:
+    return bool(x.dtype.name == "f64")

@@ -2,6 +2,7 @@
 
 import json
 
+from ptir import kernel
 from ptir.backends import reference
 from ptir.functional import FUNCTIONALS
 from ptir.ops import composite
@@ -48,3 +49,9 @@ def test_an_unknown_functional_is_2_with_the_nearest(ptir):
     done = ptir("patterns", "sofmax")
     assert (done.code, done.out) == (2, "")
     assert "no functional 'sofmax'; did you mean 'softmax'?" in done.err
+
+
+def test_a_backend_with_a_kernel_from_outside_is_named(ptir):
+    with kernel("softmax", backend="reference", unchecked=True)(lambda x, axis: x):
+        assert "claimed by reference" in ptir("patterns", "softmax").out
+    assert "claimed" not in ptir("patterns", "softmax").out

@@ -59,6 +59,11 @@ class Backend(ABC):
     def claims(self, node: Node) -> bool:
         """Whether this node runs as it stands; what is not claimed is expanded."""
 
+    def runs(self, node: Node) -> bool:
+        """Whether it is claimed, or is a functional in whose place a kernel from outside runs."""
+        kernel = self.kernels.get(node.attrs["name"]) if node.op is ops.composite else None
+        return self.claims(node) or (kernel is not None and kernel.serves(node))
+
     @abstractmethod
     def compile(self, program: Program) -> Executable:
         """An executable of a program in which every node is claimed."""

@@ -38,7 +38,7 @@ def _facts(functional: Any) -> dict[str, Any]:
                 "attributes": dict(variant.attributes),
                 "read": list(variant.read),
                 "ops": variant.ops,
-                "claimed": [b.name for b in backends if b.claims(variant.composite)],
+                "claimed": [b.name for b in backends if b.runs(variant.composite)],
             }
             for variant in pattern.variants
         ],
