@@ -40,8 +40,9 @@ class Rule:
 
     `apply` gets a node whose operands are rewritten already and returns its replacement, of the
     same type, or `None`. `before` are the patterns of which each match is replaced. The values stay
-    bit for bit, NaN payloads aside, unless `tolerance` says by how many units in the last place of
-    the largest value they may differ.
+    bit for bit, NaN payloads and the rounding of sums aside (in which order terms are added is the
+    backend's own), unless `tolerance` says by how many units in the last place of the largest
+    value they may differ.
     """
 
     name: str
