@@ -150,6 +150,7 @@ def test_times_are_measured(small):
         ([1] * 33, "33 tokens do not fit the model's context of 32"),
         ([17], "17 is outside the vocabulary of 17"),
         ([-1], "-1 is outside"),
+        ([1.5], "no sequence of whole numbers"),
         ("text", "no tokenizer"),
     ],
 )

@@ -1,6 +1,7 @@
 """A causal language model at work: logits, generation, streaming."""
 
 from collections.abc import Callable, Iterator
+from operator import index
 from time import perf_counter
 from typing import final
 
@@ -111,6 +112,10 @@ class TextModel:
                 message = "the model has no tokenizer; pass token ids, or tokenizer= when loading"
                 raise GenerationError(message)
             prompt = self.tokenizer.encode(prompt)
-        ids = [int(i) for i in prompt]
+        try:
+            ids = [index(i) for i in prompt]
+        except TypeError:
+            message = "the prompt is no text and no sequence of whole numbers"
+            raise GenerationError(message) from None
         check_ids(ids, self._steps)
         return ids
