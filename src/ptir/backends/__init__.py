@@ -52,6 +52,7 @@ def _load(name: str) -> Backend:
 
 
 def names() -> list[str]:
+    """The backends of the package and of the entry points, sorted."""
     return sorted({*_built_in(), *entry_points(group="ptir.backends").names})
 
 

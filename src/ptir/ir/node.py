@@ -120,16 +120,19 @@ CONSTANT = Op(
 
 
 def leaf(source: Source) -> Node:
+    """A value that lies outside of the graph, known by the identity of its source."""
     key = (LEAF, (), Attrs({"source": source}))  # nothing to check: each call's results are leaves
     found = _interned.get(key)
     return found if found is not None else _intern(key, source.type)
 
 
 def param(slot: int, type: Type) -> Node:
+    """Input `slot` of a program."""
     return make(PARAM, (), {"slot": slot, "type": type})
 
 
 def constant(value: Any, dtype: Any = None) -> Node:
+    """A literal in the graph: a number or an array, compared by its bytes."""
     literal = value if isinstance(value, Literal) else Literal(value, dtype)
     return make(CONSTANT, (), {"value": literal})
 

@@ -17,6 +17,8 @@ Shape = tuple[Size, ...]
 
 @dataclass(frozen=True, slots=True)
 class TensorType(Symbolic):
+    """The type of a tensor: sizes, which may be symbolic, and the dtype of its elements."""
+
     shape: Shape
     dtype: DType
 
@@ -60,6 +62,8 @@ class TensorType(Symbolic):
 
 @dataclass(frozen=True, slots=True)
 class TupleType(Symbolic):
+    """The type of several values that one op gives."""
+
     items: tuple["Type", ...]
 
     @property
@@ -93,6 +97,7 @@ def tensor_type(shape: Sequence[Size], element: DTypeLike) -> TensorType:
 
 
 def type_of(array: np.ndarray[Any, Any]) -> TensorType:
+    """The type of a NumPy array. Raises `SpecError` (`dtype`) if no PTIR dtype is its own."""
     return TensorType(array.shape, dtype(array.dtype))
 
 

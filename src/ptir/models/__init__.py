@@ -45,6 +45,7 @@ def find(kind: str) -> Architecture:
 
 
 def kinds() -> list[str]:
+    """The kinds of the package and of the entry points, sorted."""
     return sorted({*_built_in(), *entry_points(group="ptir.models").names})
 
 

@@ -56,6 +56,8 @@ class Block(Module):
 
 
 class Model(base.Model, base.CausalLM):
+    """Token and position embeddings, blocks, a last layer norm and a head of its own."""
+
     config: Config
 
     def __init__(self, config: Config, weights: Weights) -> None:

@@ -45,14 +45,17 @@ def _converted(data: Any, array: np.ndarray[Any, Any], to: DTypeLike | None) -> 
 
 
 def full(shape: Sequence[Size], value: bool | float, dtype: DTypeLike = "f32") -> Tensor:
+    """A tensor of this shape, which may be symbolic, with `value` everywhere."""
     return Tensor(constant(value, dtype)).broadcast_to(tuple(shape))
 
 
 def zeros(shape: Sequence[Size], dtype: DTypeLike = "f32") -> Tensor:
+    """A tensor of zeros."""
     return full(shape, 0, dtype)
 
 
 def ones(shape: Sequence[Size], dtype: DTypeLike = "f32") -> Tensor:
+    """A tensor of ones."""
     return full(shape, 1, dtype)
 
 
