@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import Parameter, Signature, signature
 from threading import RLock
+from types import MethodType
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 import numpy as np
@@ -139,6 +140,10 @@ class Compiled(Generic[P, R]):
             for i, (t, v) in enumerate(zip(bound.result_types(leaves), values, strict=True))
         ]
         return bound.traced.result.build(results)  # type: ignore[no-any-return]  # as fn's result
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        """A compiled method: the instance is an argument, static unless it is a structure."""
+        return self if instance is None else MethodType(self, instance)
 
     @property
     def backend(self) -> Backend:

@@ -426,3 +426,23 @@ def test_an_unknown_backend_is_refused_with_the_nearest_name():
     with pytest.raises(ptir.PtirError, match="did you mean 'reference'"):
         ptir.compile(lambda x: x, backend="referense")(rows(2))
     assert engine.backend_of("reference").name == "reference"
+
+
+class Scaled:
+    """Something with a compiled method: not a structure, so each instance is static."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    @ptir.compile
+    def __call__(self, x):
+        return x * self.factor
+
+
+def test_a_method_is_compiled_once_for_each_instance(backend):
+    x = np.ones(3, np.float32)
+    double, triple = Scaled(2.0), Scaled(3.0)
+    for _ in range(2):
+        np.testing.assert_array_equal(double(x).numpy(), x * 2)
+        np.testing.assert_array_equal(triple(x).numpy(), x * 3)
+    assert isinstance(Scaled.__call__, ptir.Compiled)
