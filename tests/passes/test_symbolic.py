@@ -27,7 +27,7 @@ from tests.exact import edges, same
 A, B = Dim.symbol("A"), Dim.symbol("B")
 SIZES = (0, 1, 1, 2, 3, A, B, A + 1, 2 * A)
 DTYPES = ("f32", "f16", "bf16", "si32", "ui8")
-NUMBERS = (0, 1, 2, 4, 0.5, -0.0, -1, np.inf, -np.inf, np.nan)
+NUMBERS = (0.0, 0.0, -0.0, -0.0, 1, 2, -1, np.inf, -np.inf, np.nan)
 UNARY = {"float": (ops.neg, ops.abs_, ops.floor), "int": (ops.neg, ops.not_), "uint": (ops.not_,)}
 BINARY = (ops.add, ops.sub, ops.mul, ops.maximum, ops.minimum)
 
@@ -93,7 +93,7 @@ MOVES: tuple[Move, ...] = (
 
 
 def program_of(rng: Random) -> Program:
-    """A program of a few inputs and up to thirty moves; the last values are its results."""
+    """A program of a few inputs and up to thirty moves; some values are its results."""
     shapes = [[rng.choice(SIZES) for _ in range(rng.randrange(4))] for _ in range(2)]
     shapes.append([A, B])  # binds both symbols, whatever the others do
     types = [tensor_type(shape, rng.choice(DTYPES)) for shape in shapes]
@@ -104,16 +104,18 @@ def program_of(rng: Random) -> Program:
         except (SpecError, ValueError):  # a move that this value does not admit
             continue
     roles = (Role.ARGUMENT, Role.PARAMETER)
-    return Program(tuple(Input(t, rng.choice(roles), "w") for t in types), tuple(nodes[-3:]))
+    results = nodes[-3:] if rng.random() < 0.5 else nodes  # what is seen hinders some rules
+    return Program(tuple(Input(t, rng.choice(roles), "w") for t in types), tuple(results))
 
 
 def data(type: Any, rng: np.random.Generator) -> np.ndarray[Any, Any]:
-    values = edges(type.dtype)
+    few = np.array([-0.0, 0.0, 1.0, np.nan] if type.dtype.is_float else [0, 1])
+    values = edges(type.dtype) if rng.random() < 0.3 else few.astype(type.dtype.numpy)
     chosen: np.ndarray[Any, Any] = rng.choice(values, type.static_shape)
     return chosen
 
 
-@settings(max_examples=150)
+@settings(max_examples=500)
 @given(st.integers(0, 2**32), st.integers(0, 3), st.integers(0, 3))
 def test_the_pipeline_keeps_the_meaning_for_every_size(seed: int, a: int, b: int):
     program = program_of(Random(seed))
