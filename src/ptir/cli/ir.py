@@ -8,7 +8,6 @@ import click
 import ptir
 
 PROGRAMS = (".ptir", ".json")
-MAX_BYTES = 1 << 28
 
 
 @click.command()
@@ -39,7 +38,7 @@ def command(
     A program that is read is checked; nothing is run.
     """
     if source is not None and Path(source).suffix in PROGRAMS:
-        program = _read(Path(source))
+        program = ptir.ir.read_program(Path(source))
     else:
         with ptir.load_model(source, backend=backend) as loaded:
             capability = loaded.as_causal_lm()
@@ -51,13 +50,3 @@ def command(
         click.echo(ptir.ir.to_json(program))
     else:
         click.echo(ptir.ir.print_program(program, literals=literals), nl=False)
-
-
-def _read(path: Path) -> "ptir.Program":
-    if path.stat().st_size > MAX_BYTES:
-        raise ptir.PtirError(f"{path} is larger than {MAX_BYTES} bytes; no program is")
-    text = path.read_text(encoding="utf-8", errors="replace")
-    try:
-        return ptir.ir.from_json(text) if path.suffix == ".json" else ptir.ir.parse_program(text)
-    except ptir.SpecError as error:
-        raise ptir.PtirError(f"{path}: {error}") from None

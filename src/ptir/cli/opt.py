@@ -8,8 +8,6 @@ import click
 
 import ptir
 
-MAX_BYTES = 1 << 28
-
 
 @click.command()
 @click.argument("source", metavar="FILE", type=click.Path())
@@ -38,7 +36,7 @@ def command(
 
     PTIR_VERIFY=1 checks the program after each pass, PTIR_PASSES=-name leaves one out.
     """
-    program = _read(Path(source))
+    program = ptir.ir.read_program(Path(source))
     verify = ptir.config.current().verify
     told = _Told(explain)
     runs = list[Any]()
@@ -107,13 +105,3 @@ def _stats(runs: list[Any], fired: Counter[tuple[str, str]]) -> str:
     lines = [f"{r.name:20} {r.before:6} → {r.after:6} nodes {r.ms:9.2f} ms" for r in runs]
     lines += [f"{rule:30} {count:6} × in {name}" for (name, rule), count in sorted(fired.items())]
     return "\n".join(lines)
-
-
-def _read(path: Path) -> "ptir.Program":
-    if path.stat().st_size > MAX_BYTES:
-        raise ptir.PtirError(f"{path} is larger than {MAX_BYTES} bytes; no program is")
-    text = path.read_text(encoding="utf-8", errors="replace")
-    try:
-        return ptir.ir.from_json(text) if path.suffix == ".json" else ptir.ir.parse_program(text)
-    except ptir.SpecError as error:
-        raise ptir.PtirError(f"{path}: {error}") from None

@@ -47,6 +47,7 @@ from .program import VERSION as VERSION
 from .program import Input as Input
 from .program import Program as Program
 from .program import region as region
+from .read import read_program as read_program
 from .rewrite import Rewriting as Rewriting
 from .rewrite import Rule as Rule
 from .rewrite import rewrite as rewrite
