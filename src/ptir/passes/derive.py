@@ -71,6 +71,11 @@ def _text(derivation: Program) -> bytes:
     return blake3(print_program(derivation, literals=True).encode()).digest()
 
 
+def decided_by_parameters(program: Program) -> frozenset[Node]:
+    """The nodes whose values parameters decide, with constants and with nothing else."""
+    return frozenset(node for node, bits in _parameters(program).items() if bits)
+
+
 def _parameters(program: Program) -> dict[Node, int]:
     """The nodes that parameters and constants alone decide, with the slots of those parameters as
     bits.

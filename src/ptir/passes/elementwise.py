@@ -5,6 +5,7 @@ one go.
 from ptir import ops
 from ptir.ir import CONSTANT, Input, Node, Program, param, rebuild
 
+from .derive import decided_by_parameters
 from .facts import ELEMENTWISE, shape
 
 NAME = "elementwise"
@@ -16,7 +17,8 @@ def group_elementwise(program: Program) -> Program:
 
     Built backward from the results: an op joins the group of its users if they are all in one group
     and have its shape. Constants and broadcasts come along with each group that reads them: they
-    cost nothing there. What two groups use is computed once, by itself.
+    cost nothing there. What two groups use is computed once, by itself; so is what parameters alone
+    decide, for `fold_parameters` to find it.
     """
     groups = _groups(program)
     members: dict[Node, list[Node]] = {}
@@ -40,14 +42,15 @@ def _groups(program: Program) -> dict[Node, Node]:
         for operand in set(node.operands):
             users.setdefault(operand, []).append(node)
     results = set(program.results)
+    fixed = decided_by_parameters(program)  # computed once, if no group mixes it with the rest
     groups: dict[Node, Node] = {}
     for node in reversed(program.nodes):
         if node.op not in ELEMENTWISE:
             continue
         ends = {groups.get(user) for user in users.get(node, ())}
         (end,) = ends if len(ends) == 1 else (None,)
-        alone = node in results or end is None or shape(end) != shape(node)
-        groups[node] = node if alone or end is None else end
+        joins = end is not None and shape(end) == shape(node) and (end in fixed) == (node in fixed)
+        groups[node] = end if joins and end is not None and node not in results else node
     return groups
 
 
