@@ -140,8 +140,8 @@ PUBLIC = [
     "Compiled", "ConfigError", "Dim", "Generation", "Image", "LoadedModel", "Piece", "Program",
     "PtirError", "Sampling", "SpecError", "Tensor", "Tokens", "arange", "as_tensor", "backends",
     "compile", "concat", "config", "dump", "explain", "full", "functional", "ir", "kernel",
-    "load_model", "ones", "ops", "override", "passes", "realize", "stack", "trace", "where",
-    "zeros",
+    "load_model", "ones", "ops", "override", "passes", "profile", "realize", "runtime", "stack",
+    "trace", "where", "zeros",
 ]  # fmt: skip
 
 

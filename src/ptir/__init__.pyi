@@ -6,6 +6,8 @@ from . import functional as functional
 from . import ir as ir
 from . import ops as ops
 from . import passes as passes
+from . import profile as profile
+from . import runtime as runtime
 from .compiled import Compiled as Compiled
 from .compiled import compile as compile
 from .config import ConfigError as ConfigError

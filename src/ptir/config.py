@@ -6,7 +6,8 @@ no pass: a name that only they can judge is judged by them.
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, final
@@ -90,6 +91,9 @@ SWITCH = Form("switch", "1, true, on, 0, false or off", lambda text: _SWITCH[tex
 COUNT = Form("count", "a whole number from 1 to 999999999", _whole)
 LEFT_OUT = Form("names", "pass names to leave out, as -name,-other", _left_out)
 FOLDER: Form[Path | None] = Form("folder", "a folder", Path)
+FILE: Form[Path | None] = Form("file", "a file", Path)
+OPTIONAL_NAME: Form[str | None] = Form("name", "a name", _word)
+OPTIONAL_COUNT: Form[int | None] = Form(COUNT.name, COUNT.accepted, _whole)
 DUMP_MODE = Form("choice", "compile or all", lambda text: _DUMP_MODES[text])
 
 
@@ -97,7 +101,7 @@ DUMP_MODE = Form("choice", "compile or all", lambda text: _DUMP_MODES[text])
 class Config:
     """The knobs: `config.current().eager` is what `PTIR_EAGER` says now, as a bool."""
 
-    backend = Knob(NAME, "reference", "the backend that runs programs when a call names none")
+    backend = Knob(NAME, "native", "the backend that runs programs when a call names none")
     eager = Knob(SWITCH, False, "run each tensor op at once instead of capturing a program")
     verify = Knob(SWITCH, False, "verify the program before and after every pass")
     passes = Knob(LEFT_OUT, frozenset[str](), "passes to leave out of the pipeline: `-name,-other`")
@@ -110,6 +114,11 @@ class Config:
     cache_dir = Knob(
         FOLDER, None, "keep measurements in this folder instead of `~/.cache/ptir` (or XDG's)"
     )
+    threads = Knob(
+        OPTIONAL_COUNT, None, "threads of the native backend; unset: the cores that are ours to use"
+    )
+    isa = Knob(OPTIONAL_NAME, None, "ISA level of the native kernels; unset: the best one here")
+    library = Knob(FILE, None, "the native library to load instead of the package's own")
 
 
 def knobs() -> dict[str, Knob[Any]]:
@@ -138,6 +147,25 @@ def check() -> None:
         if near:
             meant = f"is not a knob; did you mean {plain[near[0]]}?"
             raise ConfigError(f"{ascii(variable)[1:-1]}={text!a} {meant}")
+
+
+@contextmanager
+def setting(**knobs: object) -> Iterator[None]:
+    """Within the block, knobs have these values, here and in processes that start meanwhile.
+
+    Knobs by attribute: `setting(threads=2)`; one that is None stays as it is.
+    """
+    new = {_PREFIX + name.upper(): str(v) for name, v in knobs.items() if v is not None}
+    before = {variable: os.environ.get(variable) for variable in new}
+    os.environ.update(new)
+    try:
+        check()
+        yield
+    finally:
+        for variable, text in before.items():
+            os.environ.pop(variable, None)
+            if text is not None:
+                os.environ[variable] = text
 
 
 def cache_folder() -> Path:

@@ -43,7 +43,7 @@ def _report(program: Program, backend: Backend, inputs: list[str], bound: bool) 
         "passes": [_pass(run) for run in runs],
         f"nodes of the program on {backend.name} {backend.version}": _claims(program, backend),
         "derived parameters": [_derived(one, program) for one in parts.derived] or ["none"],
-        f"nodes that run: {_count(parts.program)}": _tally(parts.program.nodes),
+        f"nodes that run: {_count(parts.program)}": _running(parts.program, backend),
         "memory": _memory(passes.plan_info(parts.program)),
         "plan cache": [found],
     }
@@ -53,6 +53,11 @@ def _report(program: Program, backend: Backend, inputs: list[str], bound: bool) 
 def _section(title: str, lines: list[str]) -> str:
     body = "\n".join(lines).replace("\n", "\n  ")
     return f"{title}\n  {body}\n"
+
+
+def _running(program: Program, backend: Backend) -> list[str]:
+    slow = [n for n in program.nodes if backend.falls_back(n)]
+    return [*_tally(program.nodes), *(f"on the reference: {line}" for line in _tally(slow))]
 
 
 def _origins(program: Program, sources: tuple[Source, ...] = ()) -> list[str]:

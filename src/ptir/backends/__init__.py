@@ -13,6 +13,7 @@ from ptir.ir import PtirError, nearest
 from .base import Backend as Backend
 from .base import Executable as Executable
 from .base import Handle as Handle
+from .base import Sized as Sized
 
 
 class BackendError(PtirError):

@@ -49,7 +49,7 @@ SHOWN = {c: ascii(chr(c))[1:-1] for c in (*range(0x20), *range(0x7F, 0xA0)) if c
     metavar="N",
     help="Repeats a generation; the line of figures tells which seed was drawn.",
 )
-@click.option("--backend", metavar="NAME", help="What runs it.  [default: PTIR_BACKEND, reference]")
+@click.option("--backend", metavar="NAME", help="What runs it.  [default: PTIR_BACKEND, native]")
 @click.option(
     "--tokenizer",
     type=click.Path(path_type=Path),
@@ -78,6 +78,12 @@ SHOWN = {c: ascii(chr(c))[1:-1] for c in (*range(0x20), *range(0x7F, 0xA0)) if c
     show_default=True,
     help="Write each program once when it is compiled, or all that are executed.",
 )
+@click.option(
+    "--profile",
+    "trace",
+    type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    help="Write a trace of it (Perfetto loads it), and say on stderr where the time went.",
+)
 def command(
     model: str | None,
     prompt: str | None,
@@ -92,6 +98,7 @@ def command(
     as_json: bool,
     dump_dir: Path | None,
     dump_mode: Any,
+    trace: Path | None,
 ) -> None:
     """Continue a prompt with MODEL, a GPTRSCHK file or a folder with one (default: the demo model).
 
@@ -101,7 +108,8 @@ def command(
     sampling = _sampling(temperature, seed)
     dumping = ptir.dump(dump_dir, dump_mode) if dump_dir else nullcontext()
     loading = ptir.load_model(model, backend=backend, tokenizer=tokenizer, overrides=overrides)
-    with dumping, loading as loaded:
+    recording = ptir.profile.recording() if trace else nullcontext()
+    with dumping, recording as recorder, loading as loaded:
         capability = loaded.as_causal_lm()
         if capability is None:
             raise ptir.PtirError(f"{loaded.path}: a {loaded.kind} model generates no text")
@@ -121,6 +129,15 @@ def command(
         else:
             click.echo()
             click.echo(_figures(done), err=True)
+        backend = loaded.backend
+    if trace and recorder:
+        _tell(recorder, trace, backend)
+
+
+def _tell(recorder: Any, trace: Path, backend: str) -> None:
+    """Write the trace, and say where the time went."""
+    ptir.profile.save(recorder, trace)
+    click.echo(ptir.profile.table(recorder, ptir.runtime.ceilings(backend)), err=True)
 
 
 def _write(text: str) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
-from ptir import backends, config, passes
+from ptir import backends, config, passes, profile
 from ptir.backends import Backend, Handle
 from ptir.ir import PARAM, Node, Program, Role, SpecError, TensorType
 
@@ -74,6 +74,14 @@ def plan_of(program: Program, backend: Backend) -> tuple[Plan, bool]:
 
 def execute(plan: Plan, handles: Sequence[Handle], hit: bool = True) -> Sequence[Handle]:
     """Run a plan; with a trace sink for `all` in force, write down what ran."""
+    if profile.current() is None:
+        return _executed(plan, handles, hit)
+    facts = {"backend": plan.key.backend, "nodes": len(plan.program.nodes), "hit": hit}
+    with profile.span("run", "program", **facts):
+        return _executed(plan, handles, hit)
+
+
+def _executed(plan: Plan, handles: Sequence[Handle], hit: bool) -> Sequence[Handle]:
     to = sink()
     if to is None or to.mode != "all":
         return plan.executable(*handles)
@@ -94,9 +102,10 @@ def _traced(plan: Plan, handles: Sequence[Handle], hit: bool, to: Sink) -> Seque
 
 def _compile(key: PlanKey, reason: str, backend: Backend, chosen: Sequence[passes.Pass]) -> Plan:
     begun = perf_counter()
-    lowered, runs = lower(key.program, backend, chosen)
-    parts = split(lowered)
-    executable = backend.compile(parts.program)
+    with profile.span("compile", "program", backend=backend.name, reason=reason):
+        lowered, runs = lower(key.program, backend, chosen)
+        parts = split(lowered)
+        executable = backend.compile(parts.program)
     took = (perf_counter() - begun) * 1e3
     shared = _shared(parts.program)
     return Plan(

@@ -1,5 +1,7 @@
 """Models at work: loading, capabilities, generation. Knows no command line and no server."""
 
+from . import bench as bench
+from .ceilings import ceilings as ceilings
 from .generation import Generation as Generation
 from .generation import GenerationError as GenerationError
 from .generation import Piece as Piece
@@ -7,7 +9,10 @@ from .generation import Prompt as Prompt
 from .load import LoadedModel as LoadedModel
 from .load import ParameterInfo as ParameterInfo
 from .load import load_model as load_model
+from .memory import memory as memory
 from .sampler import Sampling as Sampling
 from .sampler import SamplingError as SamplingError
+from .session import PREFILL_CHUNK as PREFILL_CHUNK
 from .session import Session as Session
 from .text_model import TextModel as TextModel
+from .work import work as work

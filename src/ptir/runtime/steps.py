@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, ParamSpec, final
 
 import numpy as np
 
-from ptir import compiled, engine
+from ptir import compiled, engine, profile
 from ptir.engine import Plan
 from ptir.functional import FunctionalRegistry
 from ptir.models import CausalLM, ModelError
@@ -64,27 +64,34 @@ class Steps:
         The caches are donated: go on with those returned.
         """
         at_work = self._open()
-        step = at_work.decode if len(ids) == 1 else at_work.prefill
-        with self._functionals.installed():
-            logits, caches = step(_batch(ids), caches, _row([past]))
-        return _first(logits), caches
+        name = "decode" if len(ids) == 1 else "prefill"
+        step = at_work.decode if name == "decode" else at_work.prefill
+        noted = profile.span(name, "step", tokens=len(ids), past=past)
+        with noted, self._functionals.installed():
+            logits, caches = step(_tensor([ids]), caches, _tensor([past]))
+            return _first(logits), caches
 
     def score(self, ids: Sequence[int]) -> Array:
         """f32 logits [T, vocab] behind each of `ids`."""
         at_work = self._open()
-        with self._functionals.installed():
-            return _first(at_work.score(_batch(ids)))
+        noted = profile.span("score", "step", tokens=len(ids))
+        with noted, self._functionals.installed():
+            return _first(at_work.score(_tensor([ids])))
 
-    def plan(self, step: Step) -> Plan:
-        """The plan of a step. Nothing is run and no weight is read."""
+    def plan(self, step: Step, batch: int = 1) -> Plan:
+        """The plan of a step on so many sequences side by side. Nothing is run and no weight is
+        read.
+        """
         at_work = self._open()
+        one, two = _tensor([[0]] * batch), _tensor([[0, 0]] * batch)
         with self._functionals.installed():
             if step == "score":
-                return _plan(at_work.score, _batch([0, 0]))
-            caches = self.caches(min(SHOWN_CAPACITY, self.context_length))
+                return _plan(at_work.score, two)
+            past = _tensor([0] * batch)
+            caches = at_work.model.caches(batch, min(SHOWN_CAPACITY, self.context_length))
             if step == "decode":
-                return _plan(at_work.decode, _batch([0]), caches, _row([0]))
-            return _plan(at_work.prefill, _batch([0, 0]), caches, _row([0]))
+                return _plan(at_work.decode, one, caches, past)
+            return _plan(at_work.prefill, two, caches, past)
 
     def close(self) -> None:
         """Let go of the model and of everything compiled for it."""
@@ -124,11 +131,7 @@ def _plan(step: compiled.Compiled[P, Any], *args: P.args, **kwargs: P.kwargs) ->
     return engine.plan_of(step.trace(*args, **kwargs).program, step.backend)[0]
 
 
-def _batch(ids: Sequence[int]) -> Tensor:
-    return as_tensor(np.array([ids], np.int32))
-
-
-def _row(numbers: Sequence[int]) -> Tensor:
+def _tensor(numbers: Sequence[int] | Sequence[Sequence[int]]) -> Tensor:
     return as_tensor(np.array(numbers, np.int32))
 
 

@@ -5,6 +5,7 @@ from operator import index
 from time import perf_counter
 from typing import final
 
+from ptir import profile
 from ptir.engine import Plan
 from ptir.text import IncrementalDecoder, Tokenizer
 
@@ -44,9 +45,10 @@ class TextModel:
         on_piece: Callable[[Piece], None] = lambda piece: None,
     ) -> Generation:
         """Continue `prompt` by up to `max_tokens` tokens; `on_piece` sees each as it comes."""
-        done, pieces = self._start(prompt, max_tokens, sampling)
-        for piece in pieces:
-            on_piece(piece)
+        with profile.span("generate", "request", max_tokens=max_tokens):
+            done, pieces = self._start(prompt, max_tokens, sampling)
+            for piece in pieces:
+                on_piece(piece)
         return done
 
     def stream(
@@ -61,9 +63,12 @@ class TextModel:
             capacity = capacity_for(1, self.context_length)
         return Session(self._steps, capacity)
 
-    def plan(self, step: Step) -> Plan:
-        """The plan of one compiled step. Nothing is run and no weight is read."""
-        return self._steps.plan(step)
+    def plan(self, step: Step, batch: int = 1) -> Plan:
+        """The plan of one compiled step, for so many sequences side by side.
+
+        Nothing is run and no weight is read.
+        """
+        return self._steps.plan(step, batch)
 
     def _start(
         self, prompt: Prompt, max_tokens: int, sampling: Sampling
