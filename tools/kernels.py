@@ -1,0 +1,98 @@
+"""Runs the kernels' tests on other builds of them: with sanitizers, and for another machine.
+
+Knows how they are built and where the tests are; what they check is theirs.
+"""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+KERNELS = ROOT / "src/ptir/backends/native/kernels"
+DRIVER = ROOT / "tests/native/driver.c"
+
+# Python itself leaks and is not instrumented; what a thread of it does is not ours to judge.
+SANITIZERS = {
+    "address": (
+        "libasan.so", ("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
+        {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1"},
+    ),
+    "thread": (
+        "libtsan.so", ("-fsanitize=thread",),
+        {"TSAN_OPTIONS": "exitcode=66 ignore_noninstrumented_modules=1"},
+    ),
+}  # fmt: skip
+
+
+def run(command: Sequence[str | Path], env: dict[str, str] | None = None) -> int:
+    return subprocess.run(command, cwd=ROOT, env=env, check=False).returncode
+
+
+def runtime(name: str) -> str:
+    """Where gcc keeps a sanitizer's runtime, which must be loaded before Python."""
+    command = ["gcc", f"-print-file-name={name}"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    if not Path(found).is_absolute():
+        sys.exit(f"./dev sanitize: gcc has no {name}; on Debian it comes with the package gcc")
+    return str(Path(found).resolve())
+
+
+def sanitize(kind: str = "address", *tests: str) -> int:
+    """Run tests (all native ones, else those named) on kernels built with a sanitizer."""
+    if kind not in SANITIZERS:
+        sys.exit(f"./dev sanitize: no sanitizer {kind!r}; there are {', '.join(SANITIZERS)}")
+    if not shutil.which("gcc"):
+        sys.exit("./dev sanitize: needs gcc, whose runtime is loaded before Python")
+    preload, flags, options = SANITIZERS[kind]
+    with tempfile.TemporaryDirectory() as folder:
+        library = Path(folder, "libptir.so")
+        build = [sys.executable, "hatch_build.py", str(library), *flags, "-O1", "-g"]
+        if code := run(build, env=os.environ | {"CC": "gcc"}):
+            return code
+        loaded = {"LD_PRELOAD": runtime(preload), "PTIR_LIBRARY": str(library)}
+        # Where memory lies must be as the runtime expects it, which newer kernels' random
+        # places are not.
+        still = ["setarch", "-R"] if shutil.which("setarch") else []
+        # What captures or handles less than Python's own output would swallow the report.
+        plain = ["--capture=sys", "-p", "no:faulthandler"]
+        command = [*still, sys.executable, "-m", "pytest", "-q", *plain]
+        return run([*command, *(tests or ["tests/native"])], os.environ | loaded | options)
+
+
+def aarch64(*tests: str) -> int:
+    """Build the kernels for aarch64 and run tests on them, under emulation."""
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder, "driver")
+        compiler = [sys.executable, "-m", "ziglang", "cc", "-target", "aarch64-linux-musl"]
+        flags = ["-static", "-O3", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math"]
+        flags += ["-ffp-contract=fast", "-Wall", "-Wextra", "-Werror", f"-I{KERNELS}"]
+        sources = [DRIVER, *(KERNELS / name for name in ("level.c", "levels.c", "executor.c"))]
+        if code := run([*compiler, *flags, *sources, "-o", program, "-lpthread", "-lm"]):
+            return code
+        emulator = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
+        if emulator is None:
+            print("./dev aarch64: compiled; not run: no qemu-aarch64 (Debian: qemu-user)")
+            return 0
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.native.emulated"]
+        driver = {"KERNEL_DRIVER": shlex.join([emulator, str(program)])}
+        return run([*command, *(tests or ["tests/native"])], os.environ | driver)
+
+
+def main() -> int:
+    name, *args = sys.argv[1:] or [""]
+    if name == "sanitize":
+        return sanitize(*args)
+    if name == "aarch64":
+        return aarch64(*args)
+    sys.exit(
+        "usage: python tools/kernels.py sanitize [address|thread [TEST]...] | aarch64 [TEST]..."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
