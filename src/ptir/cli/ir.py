@@ -21,7 +21,7 @@ PROGRAMS = (".ptir", ".json")
 )
 @click.option("--optimized", is_flag=True, help="As it runs, after all passes, not as captured.")
 @click.option(
-    "--backend", metavar="NAME", help="What would run it.  [default: PTIR_BACKEND, reference]"
+    "--backend", metavar="NAME", help="What would run it.  [default: PTIR_BACKEND, native]"
 )
 @click.option("--literals", is_flag=True, help="Print large constants in full.")
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON form.")

@@ -17,7 +17,7 @@ import ptir
 @click.option(
     "--backend",
     metavar="NAME",
-    help="Whose passes and claims.  [default: PTIR_BACKEND, reference]",
+    help="Whose passes and claims.  [default: PTIR_BACKEND, native]",
 )
 @click.option("--stats", is_flag=True, help="Say on stderr which rules fired, and the times.")
 @click.option("--explain", is_flag=True, help="Say on stderr what each firing did.")

@@ -1,0 +1,64 @@
+"""What the kernels of a run took, told to whoever records: time, bytes and operations of each."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ptir import ops
+from ptir.ir import Node
+from ptir.profile import Event, Recorder
+
+from .plan import Call
+from .size import value
+from .view import View, itemsize
+
+
+def record(
+    recorder: Recorder,
+    calls: Sequence[Call],
+    took: Sequence[int],
+    begun: int,
+    symbols: Mapping[str, int],
+) -> None:
+    """Add an event for each call, one after another from `begun` on (nanoseconds)."""
+    for call, nanoseconds in zip(calls, took, strict=True):
+        detail = {
+            "kernel": call.kernel,
+            "functional": _label(call.node),
+            "bytes": sum(_nbytes(view, symbols) for view in _touched(call)),
+            "flops": _flops(call, symbols),
+        }
+        recorder.add(Event(call.kernel, "op", begun, nanoseconds, detail=detail))
+        begun += nanoseconds
+
+
+def _label(node: Node | None) -> str:
+    if node is None:
+        return "result"
+    name: Any = node.attrs["name"] if node.op is ops.composite else node.op.name
+    return str(name)
+
+
+def _touched(call: Call) -> Sequence[View]:
+    """What a call reads or writes as a whole: of a table it reads as much as it writes."""
+    if call.kernel in ("take", "gather", "gather_nd", "dynamic_slice"):
+        return (*call.views[1:], call.views[-1])
+    return call.views
+
+
+def _nbytes(view: View, symbols: Mapping[str, int]) -> int:
+    """The bytes that a view reaches; what it repeats counts once."""
+    count = 1
+    for size, stride in zip(view.shape, view.strides, strict=True):
+        count *= value(size, symbols) if stride != 0 else 1
+    return count * itemsize(view.dtype)
+
+
+def _flops(call: Call, symbols: Mapping[str, int]) -> int:
+    """Operations of a matrix product; of other kernels none are counted."""
+    if call.kernel != "dot":
+        return 0
+    left, right = call.views[:2]
+    count = 2 * value(right.shape[-1], symbols)
+    for size in left.shape:
+        count *= value(size, symbols)
+    return count

@@ -1,0 +1,102 @@
+"""Matrix products: every contraction as [batch…, M, K] · [batch…, K, N], transposes as strides."""
+
+from ptir.backends.native.fuse import LINEAR_ADD
+from ptir.backends.native.lower import MAX_RANK, Lowering, Value, lowers, shape_of
+from ptir.backends.native.size import product
+from ptir.backends.native.view import View
+from ptir.ir import Node, TensorType
+from ptir.ops.linear import dot_accumulator, free_axes
+
+NARROW = frozenset(("f32", "bf16", "f16"))
+
+BIAS, RESIDUAL = 1, 2  # flags of the kernel
+
+
+def _multiplies(node: Node) -> bool:
+    """Types that the kernel takes: floats that accumulate in f32, f64, and integers in their own
+    accumulator.
+    """
+    x, made = node.operands[0].type, node.type
+    assert isinstance(x, TensorType)
+    assert isinstance(made, TensorType)
+    accumulator = node.attrs["accum_dtype"] or dot_accumulator(x.dtype)
+    if x.dtype.name in NARROW:
+        return accumulator.name == "f32" and made.dtype.name in NARROW
+    if x.dtype.name == "f64":
+        return accumulator.name == made.dtype.name == "f64"
+    if x.dtype.name not in ("si8", "ui8", "si32", "si64"):
+        return False
+    return bool(made.dtype is accumulator is dot_accumulator(x.dtype))
+
+
+@lowers("dot_general", when=_multiplies)
+def _dot_general(low: Lowering, node: Node) -> Value:
+    x, w = map(low.read, node.operands)
+    attrs = node.attrs
+    batch_x, batch_w = attrs["batch_lhs"], attrs["batch_rhs"]
+    contract_x, contract_w = attrs["contract_lhs"], attrs["contract_rhs"]
+    rows = free_axes(x.rank, batch_x, contract_x)
+    columns = free_axes(w.rank, batch_w, contract_w)
+    left = _stacked(low, x, batch_x, rows, contract_x)
+    right = _stacked(low, w, batch_w, contract_w, columns)
+    made = low.result(node)
+    out = made.reshape((*(x.shape[a] for a in batch_x), left.shape[-2], right.shape[-1]))
+    assert out is not None
+    low.call("dot", 0, left, right, out)
+    return made
+
+
+def _stacked(low: Lowering, view: View, batch: tuple[int, ...], *groups: tuple[int, ...]) -> View:
+    """The axes in this order, each group as one."""
+    ordered = view.transpose([*batch, *(axis for group in groups for axis in group)])
+    kept = tuple(view.shape[axis] for axis in batch)
+    sizes = tuple(product(view.shape[axis] for axis in group) for group in groups)
+    return low.reshape(ordered, (*kept, *sizes))
+
+
+def _linear_multiplies(node: Node) -> bool:
+    return all(_is_narrow(x) for x in node.operands) and _is_narrow(node)
+
+
+def _is_narrow(x: Node) -> bool:
+    return isinstance(x.type, TensorType) and x.type.dtype.name in NARROW
+
+
+@lowers("composite linear", when=_linear_multiplies)
+def _linear(low: Lowering, node: Node) -> Value:
+    x, weight, *bias = map(low.read, node.operands)
+    return _product(low, node, x, weight, bias, [])
+
+
+@lowers(f"composite {LINEAR_ADD}", when=_linear_multiplies)
+def _linear_add(low: Lowering, node: Node) -> Value:
+    x, weight, *bias, residual = map(low.read, node.operands)
+    return _product(low, node, x, weight, bias, [residual])
+
+
+def _product(
+    low: Lowering, node: Node, x: View, weight: View, bias: list[View], residual: list[View]
+) -> View:
+    """x [..., I] · weight [I, O], with a bias and a residual where there are any."""
+    made = low.result(node)
+    rows = product(x.shape[:-1])
+    flat, out, *added = (low.reshape(view, (rows, view.shape[-1])) for view in (x, made, *residual))
+    flags = (BIAS if bias else 0) | (RESIDUAL if residual else 0)
+    low.call("dot", flags, flat, weight, out, *bias, *added)
+    return made
+
+
+def _matmul_multiplies(node: Node) -> bool:
+    ranks = [len(shape_of(x.type)) for x in node.operands]
+    return _linear_multiplies(node) and min(ranks) >= 2 and max(ranks) <= MAX_RANK
+
+
+@lowers("composite matmul", when=_matmul_multiplies)
+def _matmul(low: Lowering, node: Node) -> Value:
+    a, b = map(low.read, node.operands)
+    made = low.result(node)
+    batch = made.shape[:-2]
+    left = a.broadcast_to((*batch, *a.shape[-2:]))
+    right = b.broadcast_to((*batch, *b.shape[-2:]))
+    low.call("dot", 0, left, right, made)
+    return made
