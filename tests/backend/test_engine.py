@@ -69,7 +69,7 @@ def test_two_pipelines_are_two_plans(plans, monkeypatch):
     monkeypatch.setenv("PTIR_PASSES", "-simplify")
     long, hit = engine.plan_of(program, backend)
     assert not hit
-    assert (len(short.program.nodes), len(long.program.nodes)) == (2, 4)
+    assert short.program != long.program
     assert "simplify" not in [p.name for p in long.passes]
     x = backend.put(np.array([1, 2], "f4"))
     for plan in (short, long):

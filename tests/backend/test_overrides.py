@@ -19,7 +19,6 @@ from ptir.passes.raise_ import RAISABLE
 from tests.backend.test_functionals import (
     FLOATS,
     ROWS,
-    Array,
     Row,
     as_dtype,
     close,
@@ -108,7 +107,7 @@ def test_force_puts_the_implementation_into_the_program():
 
 
 def test_a_claim_of_the_functional_does_not_swallow_a_forced_implementation(monkeypatch):
-    kind = type(backends.find("reference"))
+    kind = type(engine.backend_of(None))
     claims, seen = kind.claims, list[str]()
 
     def spying(self: Any, node: ptir.ir.Node) -> bool:
@@ -120,7 +119,8 @@ def test_a_claim_of_the_functional_does_not_swallow_a_forced_implementation(monk
     monkeypatch.setattr(kind, "version", "spied")
     with override(matmul="force=split_k"):
         functional.matmul(f32(2, 3), f32(3, 4)).numpy()
-    assert set(seen) == {"matmul.split_k"}
+    assert "matmul.split_k" in seen
+    assert "matmul" not in seen
 
 
 def test_what_an_implementation_does_not_support_is_refused_with_its_needs():
@@ -270,7 +270,7 @@ def slow(x: ptir.Tensor, *, scale: float = 1.0) -> ptir.Tensor:
 def executions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The composites of each program that a backend runs from now on, before it is expanded."""
     ran = list[str]()
-    lower, kind = engine.lower, type(backends.find("reference"))
+    lower, kind = engine.lower, type(engine.backend_of(None))
     compile_ = kind.compile
     last = list[str]()
 
@@ -478,7 +478,7 @@ def test_every_functional_takes_operands_sampled_for_its_examples(name):
     for example in one.examples:
         operands = one.sample(example.types, np.random.default_rng(0))
         program = one.program(example.types, example.attributes)
-        handles: list[Array] = list(operands.values())
-        backend = backends.find("reference")
+        backend = engine.backend_of(None)
+        handles = [backend.put(array) for array in operands.values()]
         (plan, _) = engine.plan_of(program, backend)
         assert len(engine.execute(plan, handles)) == 1

@@ -431,11 +431,11 @@ def test_the_demo_model_decodes_to_the_same_numbers_with_fewer_nodes(plans, back
     folded, plan = run()
     monkeypatch.setenv("PTIR_PASSES", "-fold_parameters")
     whole, longer = run()
-    if backend.name == "reference":
+    if backend.name == "reference":  # what others claim, with no weight in another form, is less
         np.testing.assert_array_equal(folded.view("u4"), whole.view("u4"))
+        assert len(plan.derived) >= 30
     np.testing.assert_allclose(folded, whole, rtol=1e-5, atol=1e-5)
     assert longer.derived == ()
-    assert len(plan.derived) >= 30
     assert len(plan.program.nodes) <= len(longer.program.nodes) - len(plan.derived)
 
 

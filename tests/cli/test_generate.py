@@ -242,4 +242,4 @@ def test_dumps_are_programs_and_facts(ptir, tmp_path, mode, arguments):
     else:
         assert all(ran)
         assert len(told) >= 5  # one for each token
-    assert {t["backend"] for t in told} == {"reference"}
+    assert {t["backend"] for t in told} == {"native"}

@@ -73,6 +73,7 @@ def test_an_unknown_pass_is_told_the_nearest(ptir, file):
 
 
 def test_a_pass_left_out_by_the_environment_does_not_run(ptir, file, monkeypatch):
+    monkeypatch.setenv("PTIR_BACKEND", "reference")
     monkeypatch.setenv("PTIR_PASSES", "-simplify")
     done = ptir("opt", file, "--stats")
     assert "simplify" not in done.err

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from torch.nn import functional as F
 
 from ptir.checkpoint import Checkpoint
-from ptir.runtime import load_model
+from ptir.runtime import Sampling, load_model
 from tools.train_demo import CHECKPOINT, END_OF_TEXT, GPT, TOKENIZER, Config, encode, load
 
 DEMO = Path(str(files("ptir") / "demo"))
@@ -103,3 +103,27 @@ def test_the_demo_tokenizer_has_the_vocabulary_of_the_model_and_an_end_of_text()
     assert TOKENS.encode(END_OF_TEXT).ids == [TOKENS.token_to_id(END_OF_TEXT)]
     special = [token.content for token in TOKENS.get_added_tokens_decoder().values()]
     assert special == [END_OF_TEXT]
+
+
+PROMPTS = [
+    "ROMEO:", "JULIET:\n", "To be, or not", "O", "My lord,", "KING HENRY:\nWhat", "The ", "\n\n",
+    "I am", "Good night", "DUKE", "Enter", "Alas!", "1", "What's in a name", "sword and", "é",
+    "zzz", "?", UNSEEN,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("prompt", PROMPTS, ids=range(len(PROMPTS)))
+def test_greedy_tokens_of_native_are_those_of_the_reference(prompt):
+    """What the reference expects behind each token is the token that comes: then so is its own."""
+    greedy = Sampling(temperature=0)
+    with load_model(backend="native") as native, load_model(backend="reference") as reference:
+        fast, slow = native.as_causal_lm(), reference.as_causal_lm()
+        assert fast is not None
+        assert slow is not None
+        ids = encode(TOKENS, prompt).tolist()
+        room = fast.context_length + 1 - len(ids)
+        made = fast.generate(ids, max_tokens=min(200, room), sampling=greedy).token_ids
+        assert len(made) == min(200, room) or len(made) > 20
+        logits = slow.logits((ids + made)[: slow.context_length])
+        expected = logits[len(ids) - 1 :].argmax(-1)
+        assert made[: len(expected)] == expected[: len(made)].tolist()

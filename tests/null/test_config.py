@@ -18,10 +18,14 @@ VALUES = [
     ("DUMP_DIR", "out dir", Path("out dir")),
     ("DUMP_MODE", "all", "all"),
     ("CACHE_DIR", "kept here", Path("kept here")),
+    ("THREADS", "3", 3),
+    ("ISA", "avx2", "avx2"),
+    ("LIBRARY", "my lib.so", Path("my lib.so")),
 ]
 DEFAULTS = {
-    "backend": "reference", "eager": False, "verify": False, "passes": frozenset(), "mmap": True,
+    "backend": "native", "eager": False, "verify": False, "passes": frozenset(), "mmap": True,
     "plan_cache": 256, "dump_dir": None, "dump_mode": "compile", "cache_dir": None,
+    "threads": None, "isa": None, "library": None,
 }  # fmt: skip
 
 

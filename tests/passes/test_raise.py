@@ -4,6 +4,7 @@ from collections import Counter
 from functools import partial
 from time import process_time
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -142,8 +143,13 @@ def test_raised_programs_give_the_same_numbers(case, backend, monkeypatch):
     raised = run(written, arrays, backends.find(backend))
     monkeypatch.setenv("PTIR_PASSES", "-raise")
     bare = run(written, arrays, backends.find(backend))
+    # A kernel rounds a narrow result once, where the ops that it stands for round at each step.
+    units = 4 * float(ml_dtypes.finfo(want.dtype).eps)
     np.testing.assert_allclose(
-        raised[0].astype(np.float64), bare[0].astype(np.float64), rtol=2e-5, atol=2e-6
+        raised[0].astype(np.float64),
+        bare[0].astype(np.float64),
+        rtol=max(2e-5, units),
+        atol=max(2e-6, units),
     )
 
 
