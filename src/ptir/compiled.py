@@ -318,8 +318,12 @@ def _type(x: Any, axes: Mapping[int, Dim]) -> TensorType:
     type = x.node.type if isinstance(x, Tensor) else type_of(np.asarray(x))
     if isinstance(type, TupleType):
         raise SpecError("type", "compile", "an argument is a tuple of values; unpack it")
-    if not axes:
-        return type
+    return _with_axes(type, tuple(axes.items())) if axes else type
+
+
+@functools.lru_cache(maxsize=1024)  # a step asks for each of its caches, at every call
+def _with_axes(type: TensorType, named: tuple[tuple[int, Dim], ...]) -> TensorType:
+    axes = dict(named)
     for axis in axes:
         if not -type.rank <= axis < type.rank:
             message = f"symbolic axis {axis} is out of range for an argument of type {type}"
