@@ -64,7 +64,12 @@ static dot_item dot_item_at(const dot_job *job, int64_t index) {
 
 /* Products with few rows: columns of all items, in grains. */
 static void dot_skinny(const dot_job *job, const ptir_team *team) {
-    int64_t n = dot_item_at(job, 0).n, grains = dot_blocks(n, SKINNY_GRAIN), lo, hi;
+    dot_item only = dot_item_at(job, 0);
+    if (job->batch == 1 && skinny_is_deep(&only)) {
+        skinny_deep(&only, team);
+        return;
+    }
+    int64_t n = only.n, grains = dot_blocks(n, SKINNY_GRAIN), lo, hi;
     ptir_share(team, job->batch * grains, 1, &lo, &hi);
     while (lo < hi) {
         int64_t index = lo / grains, first = lo % grains;

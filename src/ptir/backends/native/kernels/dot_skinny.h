@@ -14,6 +14,9 @@ enum {
     SKINNY_STEP = SKINNY_COLUMNS + 48, /* between rows of sums: not a page, they share L1 */
     SKINNY_SHARED = 256,   /* of those, that more rows than a tile's go over at once */
     SKINNY_GRAIN = 64,     /* columns that stay with one thread */
+    SKINNY_NARROW = 1024,  /* columns, at most, of which a thread's part would be short runs */
+    SKINNY_PARTS = 16,     /* of k that threads then take instead, at most */
+    SKINNY_PART = 64,      /* rows of w in one, at least */
 };
 
 typedef struct {
@@ -24,6 +27,9 @@ typedef struct {
 
 _Static_assert(
     SKINNY_ROWS * (SKINNY_STEP + SKINNY_K) * 4 <= PTIR_SCRATCH, "x and the sums fit"
+);
+_Static_assert(
+    SKINNY_PARTS * SKINNY_ROWS * SKINNY_STEP * 4 <= PTIR_SCRATCH, "the sums of all parts fit"
 );
 
 static skinny_memory skinny_prepare(const dot_item *d, const ptir_team *team) {
@@ -135,14 +141,16 @@ static void skinny_strips(
         skinny_strip(d->m - top, VL, deep, low, x_row, &at, sums + top * SKINNY_STEP, NULL);
 }
 
-/* A block of columns, all of k. */
-static void skinny_rows(const dot_item *d, int64_t j, int64_t n, const skinny_memory *s) {
+/* A block of columns, k from `k` to `end`. */
+static void skinny_rows(
+    const dot_item *d, int64_t j, int64_t n, int64_t k, int64_t end, const skinny_memory *s
+) {
     size_t wide = (size_t)(dot_blocks(n, VL) * VL) * sizeof *s->sums;
     for (int64_t i = 0; i < d->m; i++) memset(s->sums + i * SKINNY_STEP, 0, wide);
-    for (int64_t k = 0; k < d->k; k += SKINNY_DEEP) {
+    for (; k < end; k += SKINNY_DEEP) {
         dot_matrix w = {dot_at(&d->w, k, j), d->w.row, 1, d->w.dtype};
-        int64_t deep = dot_least(SKINNY_DEEP, d->k - k);
-        const char *next = k + 2 * SKINNY_DEEP <= d->k ? dot_at(&w, SKINNY_DEEP, 0) : NULL;
+        int64_t deep = dot_least(SKINNY_DEEP, end - k);
+        const char *next = k + 2 * SKINNY_DEEP <= end ? dot_at(&w, SKINNY_DEEP, 0) : NULL;
         skinny_strips(d, n, deep, s->x + k, s->row, w, s->sums, next);
     }
 }
@@ -268,8 +276,46 @@ static void skinny_part(const dot_item *d, int64_t j, int64_t end, const skinny_
         int64_t from = j + grains * b / blocks * SKINNY_GRAIN;
         int64_t n = dot_least(end, j + grains * (b + 1) / blocks * SKINNY_GRAIN) - from;
         if (skinny_by_columns(d)) skinny_columns(d, from, n, s);
-        else skinny_rows(d, from, n, s);
+        else skinny_rows(d, from, n, 0, d->k, s);
         for (int64_t i = 0; i < d->m; i++)
             dot_finish(d, i, from, n, s->sums + i * SKINNY_STEP);
     }
+}
+
+/* --- few columns: parts of k --- */
+
+static int skinny_is_deep(const dot_item *d) {
+    return !skinny_by_columns(d) && d->n <= SKINNY_NARROW && d->k >= 4 * SKINNY_PART;
+}
+
+/* Columns that a thread has, from the sums of all parts in their order. */
+static void skinny_join(
+    const dot_item *d, int64_t parts, const float *sums, const skinny_memory *s, int64_t lo,
+    int64_t hi
+) {
+    for (int64_t i = 0; i < d->m; i++) {
+        memset(s->sums, 0, (size_t)(hi - lo) * sizeof *s->sums);
+        for (int64_t p = 0; p < parts; p++) {
+            const float *from = sums + (p * d->m + i) * SKINNY_STEP + lo;
+            for (int64_t j = 0; j < hi - lo; j++) s->sums[j] += from[j];
+        }
+        dot_finish(d, i, lo, hi - lo, s->sums);
+    }
+}
+
+/* Threads take whole rows of w, which lie one behind the other, and then share the columns. */
+static void skinny_deep(const dot_item *d, const ptir_team *team) {
+    skinny_memory own = skinny_prepare(d, team), part = own;
+    int64_t blocks = dot_blocks(d->k, SKINNY_DEEP), lo, hi;
+    int64_t parts = dot_least(SKINNY_PARTS, d->k / SKINNY_PART);
+    ptir_share(team, parts, 1, &lo, &hi);
+    for (int64_t p = lo; p < hi; p++) {
+        int64_t k = blocks * p / parts * SKINNY_DEEP;
+        int64_t end = dot_least(d->k, blocks * (p + 1) / parts * SKINNY_DEEP);
+        part.sums = (float *)team->shared + p * d->m * SKINNY_STEP;
+        skinny_rows(d, 0, d->n, k, end, &part);
+    }
+    ptir_barrier(team);
+    ptir_share(team, d->n, SKINNY_GRAIN, &lo, &hi);
+    if (lo < hi) skinny_join(d, parts, (const float *)team->shared, &own, lo, hi);
 }

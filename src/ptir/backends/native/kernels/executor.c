@@ -133,6 +133,11 @@ typedef struct {
     int id;
 } ptir_worker;
 
+/* The first thread's memory is twice as large: its second half is everybody's. */
+static ptir_team team_of(ptir_pool *pool, int id) {
+    return (ptir_team){id, pool->active, pool->scratch[id], pool->scratch[0] + PTIR_SCRATCH, pool};
+}
+
 static void *work(void *given) {
     ptir_worker me = *(ptir_worker *)given;
     free(given);
@@ -143,16 +148,16 @@ static void *work(void *given) {
         seen++;
         if (pool->stop) return NULL;
         if (me.id < pool->active) {
-            ptir_team team = {me.id, pool->active, pool->scratch[me.id], pool};
+            ptir_team team = team_of(pool, me.id);
             walk(pool->job, &team);
         }
         atomic_fetch_sub(&pool->left, 1);
     }
 }
 
-static char *new_scratch(void) {
+static char *new_scratch(int halves) {
     void *memory = NULL;
-    return posix_memalign(&memory, 4096, PTIR_SCRATCH) ? NULL : memory;
+    return posix_memalign(&memory, 4096, (size_t)halves * PTIR_SCRATCH) ? NULL : memory;
 }
 
 /* The threads, made when they are first needed, and again in a child or for more of them. */
@@ -166,7 +171,7 @@ static ptir_pool *pool_of(int threads) {
     pool->owner = getpid();
     for (; pool->size < threads; pool->size++) {
         int id = pool->size;
-        if (!(pool->scratch[id] = new_scratch())) break;
+        if (!(pool->scratch[id] = new_scratch(id ? 1 : 2))) break;
         if (!id) continue;
         ptir_worker *me = malloc(sizeof *me);
         if (!me) break;
@@ -201,7 +206,7 @@ static void run_with_pool(ptir_pool *pool, ptir_job *job, int threads) {
         atomic_store(&pool->left, pool->size - 1);
         change(pool, &pool->start);
     }
-    ptir_team team = {0, pool->active, pool->scratch[0], pool};
+    ptir_team team = team_of(pool, 0);
     walk(job, &team);
     while (atomic_load_explicit(&pool->left, memory_order_acquire)) PAUSE();
 }
@@ -225,10 +230,11 @@ int64_t ptir_run(
     if (pool) {
         run_with_pool(pool, &job, threads);
     } else { /* another thread has the pool, or there is none to be had: alone */
-        ptir_team team = {0, 1, new_scratch(), NULL};
-        if (!team.scratch) *code = PTIR_NO_MEMORY;
+        char *memory = new_scratch(2);
+        ptir_team team = {0, 1, memory, memory ? memory + PTIR_SCRATCH : NULL, NULL};
+        if (!memory) *code = PTIR_NO_MEMORY;
         else walk(&job, &team);
-        free(team.scratch);
+        free(memory);
     }
     if (mine) pthread_mutex_unlock(&pool_lock);
     if (*code) return start;

@@ -48,6 +48,7 @@ typedef struct {
 typedef struct ptir_team {
     int id, size;
     char *scratch; /* PTIR_SCRATCH bytes of this thread's own */
+    char *shared;  /* as many that the team has in common */
     struct ptir_pool *pool;
 } ptir_team;
 
