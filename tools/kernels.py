@@ -24,7 +24,7 @@ SANITIZERS = {
     ),
     "thread": (
         "libtsan.so", ("-fsanitize=thread",),
-        {"TSAN_OPTIONS": "exitcode=66 ignore_noninstrumented_modules=1"},
+        {"TSAN_OPTIONS": "ignore_noninstrumented_modules=1 die_after_fork=0"},
     ),
 }  # fmt: skip
 

@@ -143,15 +143,25 @@ INLINE void vf_store_as(void *p, int64_t i, int dtype, vf v) {
     else vh_store((uint16_t *)p + i, dtype == PTIR_bf16 ? vf_to_bf16(v) : vf_to_f16(v));
 }
 
+/* One element, which may be unaligned. */
 INLINE float load_as(const void *p, int64_t i, int dtype) {
-    if (dtype == PTIR_f32) return ((const float *)p)[i];
-    uint16_t half = ((const uint16_t *)p)[i];
+    float whole;
+    uint16_t half;
+    if (dtype == PTIR_f32) {
+        memcpy(&whole, (const float *)p + i, sizeof whole);
+        return whole;
+    }
+    memcpy(&half, (const uint16_t *)p + i, sizeof half);
     return dtype == PTIR_bf16 ? from_bf16(half) : from_f16(half);
 }
 
 INLINE void store_as(void *p, int64_t i, int dtype, float f) {
-    if (dtype == PTIR_f32) ((float *)p)[i] = f;
-    else ((uint16_t *)p)[i] = dtype == PTIR_bf16 ? to_bf16(f) : to_f16(f);
+    if (dtype == PTIR_f32) {
+        memcpy((float *)p + i, &f, sizeof f);
+        return;
+    }
+    uint16_t half = dtype == PTIR_bf16 ? to_bf16(f) : to_f16(f);
+    memcpy((uint16_t *)p + i, &half, sizeof half);
 }
 
 #endif
