@@ -87,7 +87,10 @@ class Executable:
 
     def __call__(self, *handles: Handle) -> list[Handle]:
         bound, words = self._bind(handles)
-        outputs = [Handle(np.empty(shape, element)) for shape, element in bound.outputs]
+        outputs = [
+            Handle((np.zeros if number in bound.zeros else np.empty)(shape, element))
+            for number, (shape, element) in enumerate(bound.outputs)
+        ]
         with ARENAS.lend(bound.arena) as arena:
             addresses = [arena.__array_interface__["data"][0], self._constants_at]
             addresses += [h.address for h in handles]

@@ -9,7 +9,19 @@ from typing import Any, Union
 import numpy as np
 
 from ptir import ops
-from ptir.ir import CONSTANT, PARAM, DType, Node, Program, Role, TensorType, TupleType, Type, dtype
+from ptir.ir import (
+    CONSTANT,
+    PARAM,
+    DType,
+    Node,
+    Program,
+    Role,
+    TensorType,
+    TupleType,
+    Type,
+    dtype,
+    uniform_value,
+)
 from ptir.passes import plan_info
 from ptir.passes.liveness import ALIASES
 
@@ -83,6 +95,7 @@ class Lowering:
         self._steps: list[Step] = []
         self._constants = bytearray()
         self._outputs: list[View] = []
+        self._zeros: set[int] = set()
         self._node: Node | None = None  # the one in hand
         self._inputs = [self._input(slot, input.type) for slot, input in enumerate(program.inputs)]
         states = {i for i, x in enumerate(program.inputs) if x.role is Role.STATE}
@@ -99,7 +112,8 @@ class Lowering:
         constants = np.zeros(len(self._constants) + ALIGNMENT, np.uint8)
         constants[: len(self._constants)] = self._constants
         inputs = len(self._program.inputs)
-        return Plan(tuple(self._steps), results, inputs, tuple(self._outputs), constants)
+        outputs, zeros = tuple(self._outputs), frozenset(self._zeros)
+        return Plan(tuple(self._steps), results, inputs, outputs, zeros, constants)
 
     # --- what rules ask for ---
 
@@ -236,7 +250,10 @@ class Lowering:
             return view
         assert isinstance(node.type, TensorType)
         made = self._output(node.type)
-        self.copy(view, made)
+        if _is_zero(node):
+            self._zeros.add(made.buffer.number)
+        else:
+            self.copy(view, made)
         return made
 
 
@@ -254,6 +271,12 @@ def _made(result: Node) -> Node:
     while result.op is ops.reshape:
         result = result.operands[0]
     return result
+
+
+def _is_zero(node: Node) -> bool:
+    """Whether every byte of a value is zero: an empty cache, say."""
+    value = uniform_value(node)
+    return value is not None and not np.asarray(value).tobytes().strip(b"\0")
 
 
 def _inverse(order: Sequence[int]) -> list[int]:

@@ -82,6 +82,7 @@ class Bound:
     arena: int  # bytes
     places: Mapping[Buffer, int]  # of buffers in the arena
     outputs: tuple[tuple[tuple[int, ...], np.dtype[Any]], ...]
+    zeros: frozenset[int]
 
 
 @final
@@ -93,6 +94,7 @@ class Plan:
     results: tuple[View, ...]
     inputs: int
     outputs: tuple[View, ...]
+    zeros: frozenset[int]  # of the outputs, those that are zeros before anything runs
     constants: np.ndarray[Any, Any]  # bytes
     _template: "_Template" = field(init=False)
 
@@ -123,7 +125,7 @@ class Plan:
             (tuple(value(n, symbols) for n in view.shape), view.dtype.numpy)
             for view in self.outputs
         )
-        return Bound(symbols, words, arena, places, outputs)
+        return Bound(symbols, words, arena, places, outputs, self.zeros)
 
     def __str__(self) -> str:
         names = {buffer: f"b{number}" for number, buffer in enumerate(self._lives)}

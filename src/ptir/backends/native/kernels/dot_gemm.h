@@ -17,11 +17,11 @@
 
 enum {
     GEMM_N = 2 * VL,
-    GEMM_K = 384,          /* of w's strips, GEMM_N wide: one stays in L1 */
+    GEMM_K = 256,          /* of w's strips, GEMM_N wide: one stays in L1 */
     GEMM_STEP = GEMM_K + 16, /* between rows of x: not a multiple of a page, they share L1 */
-    GEMM_ROWS = 144,       /* of x: a block stays in L2 */
+    GEMM_ROWS = 96,        /* of x: a block stays in L2 */
     GEMM_COLUMNS = 1024,   /* of w: a block stays in L3 */
-    GEMM_TALL = 432,       /* rows whose sums are kept while k goes on */
+    GEMM_TALL = 576,       /* rows whose sums are kept while k goes on */
     GEMM_TILE = GEMM_M * GEMM_N,
     GEMM_PACK = 8,         /* rows of w read side by side: few enough for the prefetcher */
 };
