@@ -11,11 +11,11 @@ enum {
     SKINNY_DEEP = 8,       /* rows of w side by side */
     SKINNY_COLUMNS = 2048, /* of a block, at most */
     SKINNY_MANY = 1024,    /* of a block for more rows than two, whose sums fill L1 sooner */
-    SKINNY_STEP = SKINNY_COLUMNS + 48, /* between rows of sums: not a page, they share L1 */
+    SKINNY_WIDE = 4096,    /* at most, where threads share k: a thread's part would be short runs */
+    SKINNY_STEP = SKINNY_WIDE + 48, /* between rows of sums: not a page, they share L1 */
     SKINNY_SHARED = 256,   /* of those, that more rows than a tile's go over at once */
     SKINNY_GRAIN = 64,     /* columns that stay with one thread */
-    SKINNY_NARROW = 1024,  /* columns, at most, of which a thread's part would be short runs */
-    SKINNY_PARTS = 16,     /* of k that threads then take instead, at most */
+    SKINNY_PARTS = 16,     /* of k, at most */
     SKINNY_PART = 64,      /* rows of w in one, at least */
 };
 
@@ -285,7 +285,8 @@ static void skinny_part(const dot_item *d, int64_t j, int64_t end, const skinny_
 /* --- few columns: parts of k --- */
 
 static int skinny_is_deep(const dot_item *d) {
-    return !skinny_by_columns(d) && d->n <= SKINNY_NARROW && d->k >= 4 * SKINNY_PART;
+    int64_t most = d->m <= 2 ? SKINNY_WIDE : SKINNY_MANY;
+    return !skinny_by_columns(d) && d->n <= most && d->k >= 4 * SKINNY_PART;
 }
 
 /* Columns that a thread has, from the sums of all parts in their order. */
