@@ -136,6 +136,25 @@ def test_an_error_of_a_kernel_is_that_of_the_reference():
     assert str(caught.value) == str(wanted.value)
 
 
+def test_what_refuses_half_way_has_left_its_operands_as_they_were():
+    def build(x, y):
+        quotient = ops.div(ops.cumulative(x, kind="max", axis=0), y)
+        return ops.cumulative(quotient, kind="max", axis=0)
+
+    one = Program.of([tensor_type((5000,), "si32")] * 2, build)
+    x = np.full(5000, 7, "i4")
+    y = np.where(np.arange(5000) == 4999, 0, 3).astype("i4")
+    x[0], y[0] = -(2**31), -1  # which the reference takes: what is refused is the last element
+    with pytest.raises(SpecError) as wanted:
+        evaluate(one, (x, y))
+    with pytest.raises(SpecError) as caught:
+        executable(one)(NATIVE.put(x), NATIVE.put(y))
+    assert str(caught.value) == str(wanted.value)
+    (step,) = (s for s in executable(one).plan.steps if getattr(s, "kernel", "") == "elementwise")
+    out, *inputs = step.views
+    assert all(out.buffer is not x.buffer for x in inputs)
+
+
 def test_each_call_is_recorded_with_its_bytes_and_operations(monkeypatch):
     monkeypatch.setenv("PTIR_BACKEND", "native")
     x, w = (ptir.as_tensor(RANDOM.standard_normal(s, "f4")) for s in ((3, 8), (8, 5)))

@@ -97,8 +97,8 @@ class Executable:
             addresses += [h.address for h in outputs]
             pointers = array("Q", addresses)
             base = pointers.buffer_info()[0]
+            run = Run(bound, arena, self._constants, handles, outputs)
             for span in self.plan.spans:
-                run = Run(bound, arena, self._constants, handles, outputs)
                 if isinstance(span, Span):
                     self._native(span, words, base, run)
                 else:
@@ -178,9 +178,10 @@ class Executable:
         raise SpecError("native", call.kernel, "the kernel refused what the reference takes")
 
     def _host(self, step: Host, run: Run) -> None:
-        made = self._meaning(step.node, step.operands, run)
-        for view, result in zip(step.results, _arrays(made), strict=True):
-            np.copyto(run.array(view), result, casting="no")
+        with profile.span("reference", "op", kernel="reference", functional=step.node.op.name):
+            made = self._meaning(step.node, step.operands, run)
+            for view, result in zip(step.results, _arrays(made), strict=True):
+                np.copyto(run.array(view), result, casting="no")
 
     def _meaning(self, node: Node, operands: tuple[Any, ...], run: Run) -> Any:
         """The NumPy meaning of a node on values that lie in the memory of a run."""

@@ -9,7 +9,7 @@ from ptir.backends.native.lower import Lowering, Value, fits, lowers, shape_of
 from ptir.backends.native.view import View
 from ptir.ir import CONSTANT, PARAM, Node, TensorType
 from ptir.passes.elementwise import NAME
-from ptir.passes.facts import ELEMENTWISE
+from ptir.passes.facts import ELEMENTWISE, may_refuse
 
 MOST_REGISTERS = 48  # inputs and temporaries of one call: what tiles in the cache have room for
 
@@ -49,7 +49,8 @@ def _chain_runs(node: Node) -> bool:
 def _single(low: Lowering, node: Node) -> Value:
     chain = _Chain(low, node)
     chain.add(node, {x: low.read(x) for x in node.operands})
-    return chain.finish(low.over(node))
+    # What may refuse must not have written over its operand: the reference is asked about it then.
+    return chain.finish(low.result(node) if may_refuse(node) else low.over(node))
 
 
 @lowers(f"composite {NAME}", when=_chain_runs)
