@@ -24,7 +24,6 @@ _SIGNATURES = {
     "ptir_dtype_name": (ctypes.c_char_p, (ctypes.c_int,)),
     "ptir_elementwise_name": (ctypes.c_char_p, (ctypes.c_int,)),
     "ptir_elementwise_supports": (ctypes.c_int, (ctypes.c_int, ctypes.c_int)),
-    "ptir_stop": (None, ()),
     "ptir_run": (
         ctypes.c_int64,
         (

@@ -38,31 +38,6 @@ static tile_scratch tile_memory(
     return m;
 }
 
-/* --- transposes of VL x VL elements --- */
-
-#if VL == 4
-#define TILE_LOW 0, 4, 1, 5
-#define TILE_HIGH 2, 6, 3, 7
-#elif VL == 8
-#define TILE_LOW 0, 8, 1, 9, 2, 10, 3, 11
-#define TILE_HIGH 4, 12, 5, 13, 6, 14, 7, 15
-#else
-#define TILE_LOW 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
-#define TILE_HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
-#endif
-
-/* Interleaving row i with row i + VL/2, log2(VL) times, is a transpose. */
-INLINE void tile_transpose(vf *x) {
-    for (int half = VL / 2; half; half /= 2) {
-        vf y[VL];
-        for (int i = 0; i < VL / 2; i++) {
-            y[2 * i] = __builtin_shufflevector(x[i], x[i + VL / 2], TILE_LOW);
-            y[2 * i + 1] = __builtin_shufflevector(x[i], x[i + VL / 2], TILE_HIGH);
-        }
-        for (int i = 0; i < VL; i++) x[i] = y[i];
-    }
-}
-
 /* --- products --- */
 
 /* c[i] = keep · c[i] + Σ_n a[i · row + n · step] · b[n] for i < m; keep NULL: without c. */
@@ -160,7 +135,7 @@ static void tile_load_queries(const tile_block *t) {
                 vf x[VL];
                 for (int i = 0; i < VL; i++)
                     x[i] = vf_load_as(row[i], d, q->dtype) * t->job->scale;
-                tile_transpose(x);
+                vf_transpose(x);
                 for (int i = 0; i < VL; i++) vf_store(t->q + (d + i) * TILE_LANES + part, x[i]);
             }
         for (; d < depth; d++)
@@ -205,7 +180,7 @@ static void tile_store(const tile_block *t) {
                 vf x[VL];
                 for (int i = 0; i < VL; i++)
                     x[i] = vf_load(t->mixed + (d + i) * TILE_LANES + part);
-                tile_transpose(x);
+                vf_transpose(x);
                 for (int i = 0; i < rows; i++) vf_store_as(row[i], d, out->dtype, x[i]);
             }
         for (; d < depth; d++)

@@ -80,29 +80,6 @@ static void dot_widen(float *to, const char *from, int64_t step, int64_t n, int 
     }
 }
 
-#if VL == 4
-#define DOT_LOW 0, 4, 1, 5
-#define DOT_HIGH 2, 6, 3, 7
-#elif VL == 8
-#define DOT_LOW 0, 8, 1, 9, 2, 10, 3, 11
-#define DOT_HIGH 4, 12, 5, 13, 6, 14, 7, 15
-#else
-#define DOT_LOW 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
-#define DOT_HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
-#endif
-
-/* Interleaving row i with row i + VL/2, log2(VL) times, is a transpose. */
-INLINE void dot_transpose(vf *x) {
-    for (int half = VL / 2; half; half /= 2) {
-        vf y[VL];
-        for (int i = 0; i < VL / 2; i++) {
-            y[2 * i] = __builtin_shufflevector(x[i], x[i + VL / 2], DOT_LOW);
-            y[2 * i + 1] = __builtin_shufflevector(x[i], x[i + VL / 2], DOT_HIGH);
-        }
-        for (int i = 0; i < VL; i++) x[i] = y[i];
-    }
-}
-
 INLINE void dot_turn_as(
     float *to, int64_t to_row, const char *from, int64_t from_row, int64_t rows, int64_t columns,
     int dtype
@@ -113,7 +90,7 @@ INLINE void dot_turn_as(
         for (; c + VL <= columns; c += VL) {
             vf x[VL];
             for (int i = 0; i < VL; i++) x[i] = vf_load_as(from, (r + i) * from_row + c, dtype);
-            dot_transpose(x);
+            vf_transpose(x);
             for (int i = 0; i < VL; i++) vf_store(to + (c + i) * to_row + r, x[i]);
         }
         for (; c < columns; c++)

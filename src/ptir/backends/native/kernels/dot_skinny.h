@@ -171,7 +171,7 @@ static void skinny_tail(
 
 /* Lane v: the sum of the lanes of parts[v]. */
 static vf skinny_reduce(vf *parts) {
-    dot_transpose(parts);
+    vf_transpose(parts);
     for (int half = VL / 2; half; half /= 2)
         for (int i = 0; i < half; i++) parts[i] += parts[i + half];
     return parts[0];

@@ -41,6 +41,29 @@ INLINE float vf_sum(vf v) {
     return part[0];
 }
 
+#if VL == 4
+#define VF_LOW 0, 4, 1, 5
+#define VF_HIGH 2, 6, 3, 7
+#elif VL == 8
+#define VF_LOW 0, 8, 1, 9, 2, 10, 3, 11
+#define VF_HIGH 4, 12, 5, 13, 6, 14, 7, 15
+#else
+#define VF_LOW 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define VF_HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#endif
+
+/* VL x VL elements: interleaving row i with row i + VL/2, log2(VL) times, is a transpose. */
+INLINE void vf_transpose(vf *x) {
+    for (int half = VL / 2; half; half /= 2) {
+        vf y[VL];
+        for (int i = 0; i < VL / 2; i++) {
+            y[2 * i] = __builtin_shufflevector(x[i], x[i + VL / 2], VF_LOW);
+            y[2 * i + 1] = __builtin_shufflevector(x[i], x[i + VL / 2], VF_HIGH);
+        }
+        for (int i = 0; i < VL; i++) x[i] = y[i];
+    }
+}
+
 /* --- narrow floats --- */
 
 /* One instruction widens where there is one: gcc 12 makes five of the plain form. */
