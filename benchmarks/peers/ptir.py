@@ -11,9 +11,6 @@ from ptir.nn import KVCache
 from ptir.runtime import LoadedModel
 from ptir.tensor import Tensor
 
-Caches = list[KVCache]
-
-
 FORM = "gptrs"
 
 
@@ -49,23 +46,22 @@ class Batch:
     """Sequences of one length side by side."""
 
     def __init__(self, model: CausalLM, backend: str) -> None:
-        def advance(ids: Tensor, caches: Caches, past: Tensor) -> tuple[Tensor, Caches]:
-            hidden, caches = model.hidden(ids, caches, past)
-            return model.logits(hidden[:, -1]), caches
+        def advance(ids: Tensor, cache: KVCache, past: Tensor) -> tuple[Tensor, KVCache]:
+            hidden, new = model.hidden(ids, cache, past)
+            return model.logits(hidden[:, -1]), cache if new is None else new
 
         self.model = model
-        sizes = {"ids": {1: "T"}, "caches": {2: "C"}}
-        self.step = ptir.compile(advance, state=["caches"], symbolic=sizes, backend=backend)
-        self.caches: Caches = []
+        sizes = {"ids": {1: "T"}, "cache": {4: "C"}}
+        self.step = ptir.compile(advance, state=["cache"], symbolic=sizes, backend=backend)
         self.past = 0
 
     def prefill(self, ids: Array, room: int) -> Array:
-        self.caches, self.past = self.model.caches(len(ids), room), 0
+        self.cache, self.past = self.model.cache(len(ids), room), 0
         return self.advance(ids)
 
     def advance(self, ids: Array) -> Array:
         past = np.full(len(ids), self.past, np.int32)
-        taken = ptir.as_tensor(ids.astype(np.int32)), self.caches, ptir.as_tensor(past)
-        logits, self.caches = self.step(*taken)
+        taken = ptir.as_tensor(ids.astype(np.int32)), self.cache, ptir.as_tensor(past)
+        logits, self.cache = self.step(*taken)
         self.past += ids.shape[1]
         return logits.numpy()

@@ -92,10 +92,11 @@ def rotate(x: Any, cos: Any, sin: Any) -> Any:
     return torch.cat([part * c + half * s, rest], -1)
 
 
-def cached(cache: Any, new: Any, past: Any) -> Any:
+def cached(cache: Any, k: Any, v: Any, past: Any, *, layer: int) -> Any:
     filled = cache.clone()
-    for b in range(cache.shape[0]):
-        filled[b, :, int(past[b]) : int(past[b]) + new.shape[2]] = new[b]
+    for b, start in enumerate(past.tolist()):
+        for index, new in enumerate((k, v)):
+            filled[layer, index, b, :, start : start + k.shape[2]] = new[b]
     return filled
 
 
@@ -113,6 +114,7 @@ def at(*positions: int) -> Array:
     return np.array(positions, np.int32)
 
 
+CACHED = normal(1, 2, 2, 1, 4, 3), normal(2, 1, 2, 3), normal(2, 1, 2, 3)  # cache, k, v
 TABLES = dict(zip(("cos", "sin"), functional.rotary_tables(5, 6), strict=True))
 X = normal(3, 5, seed=9, scale=3)
 EDGE = np.array([[0.0, -0.0, 1e-30, 40.0], [-40.0, 3.5, -0.75, 88.0]])
@@ -207,7 +209,13 @@ ROWS = [
     ),
     Row(
         "update_cache",
-        {"cache": normal(2, 3, 9, 4), "new": normal(2, 3, 2, 4), "past": at(7, 0)},
+        {
+            "cache": normal(3, 2, 2, 3, 9, 4),
+            "k": normal(2, 3, 2, 4),
+            "v": normal(2, 3, 2, 4, seed=1),
+            "past": at(7, 0),
+        },
+        {"layer": 2},
         oracle=cached,
     ),
 ]
@@ -338,7 +346,9 @@ REFUSED = [
     ("attention", tuple(qkv(1, 2, 2, 2, 3, 4).values()), {}, "pass past= to say where they stand"),
     ("attention", tuple(qkv(1, 2, 2, 2, 2, 4).values()), {"window": 0}, "window is 0"),
     ("attention", tuple(qkv(1, 2, 2, 2, 2, 4).values()), {"window": 2.5}, "wanted a whole number"),
-    ("update_cache", (normal(2, 1, 4, 3), normal(2, 1, 2, 3), at(1)), {}, "wanted 2 as the batch"),
+    ("update_cache", (*CACHED, at(1)), {"layer": 0}, "wanted 2 as the batch"),
+    ("update_cache", (*CACHED, at(1, 0)), {"layer": 1}, "layer is 1, cache has 1"),
+    ("update_cache", (CACHED[0], *CACHED[:2], at(1, 0)), {"layer": 0}, "wanted rank 4"),
     ("dropout", (X, at(1, 2)), {"p": 0.5}, "key is si32[2], wanted ui32[2]"),
     ("dropout", (X, np.array([1, 2], np.uint32)), {"p": 1.0}, "p is 1.0, wanted 0 ≤ p < 1"),
 ]
@@ -376,7 +386,7 @@ def test_operands_of_two_dtypes_are_refused():
 
 def test_a_cache_is_never_written_outside_its_capacity():
     with pytest.raises(ptir.SpecError, match="out of range"):
-        call("update_cache", normal(1, 1, 4, 3), normal(1, 1, 2, 3), at(3)).numpy()
+        call("update_cache", *CACHED, at(0, 3), layer=0).numpy()
 
 
 @pytest.mark.parametrize("backend", backends.names())

@@ -243,16 +243,17 @@ def test_two_states_are_changed_each_in_its_own_buffer():
 
 
 def test_a_cache_is_updated_in_place_claimed_or_expanded():
-    cache = tensor_type((1, 2, 8, 4), "f32")
+    cache = tensor_type((3, 2, 1, 2, 8, 4), "f32")
     new = tensor_type((1, 2, 1, 4), "f32")
     past = tensor_type((1,), "si32")
 
-    def write(c: Node, n: Node, p: Node) -> Node:
-        return functional.update_cache(Tensor(c), Tensor(n), Tensor(p)).node
+    def write(*given: Node) -> Node:
+        return functional.update_cache(*map(Tensor, given), layer=1).node
 
-    whole = Program.of([Input(cache, Role.STATE), new, past], write)
+    inputs = [Input(cache, Role.STATE), new, new, past]
+    whole = Program.of(inputs, write)
     (composite,) = (n for n in whole.nodes if n.op is ops.composite)
-    expanded = Program.of([Input(cache, Role.STATE), new, past], lambda *xs: ops.inline(write(*xs)))
+    expanded = Program.of(inputs, lambda *xs: ops.inline(write(*xs)))
     for program in (whole, expanded):
         info = plan_info(program)
         assert [one.fate for one in info.donations] == ["in place"]

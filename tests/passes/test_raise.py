@@ -335,7 +335,8 @@ def random_calls(draw):
             return name, {"x": f(*rows, K), "key": tensor_type((2,), "ui32")}, p
         case "update_cache":
             past = tensor_type((B,), draw(st.sampled_from(["si32", "si64"])))
-            return name, {"cache": f(B, H, S, K), "new": f(B, H, T, K), "past": past}, {}
+            new = {"k": f(B, H, T, K), "v": f(B, H, T, K)}
+            return name, {"cache": f(2, 2, B, H, S, K), **new, "past": past}, {"layer": 1}
         case "rotary":
             table = f(*((B,) if draw(st.booleans()) else ()), T, K)
             return name, {"x": f(B, H, T, 2 * K + draw(SIZES) - 1), "cos": table, "sin": table}, {}

@@ -269,10 +269,10 @@ def test_an_interrupted_session_continues_as_if_it_had_not_been(small, monkeypat
     )
 
 
-def test_the_caches_of_a_step_are_donated(small):
+def test_the_cache_of_a_step_is_donated(small):
     steps = small._steps
-    caches = steps.caches(8)
-    _, after = steps.advance([1, 2], caches, 0)
+    cache = steps.cache(8)
+    _, after = steps.advance([1, 2], cache, 0)
     steps.advance([3], after, 2)
     with pytest.raises(PtirError, match="donated"):
         steps.advance([3], after, 2)

@@ -296,17 +296,15 @@ def test_attention_equals_torch(backend, attention):
     close(got, attention.oracle(x))
 
 
-def test_without_a_cache_keys_and_values_are_the_cache(backend):
-    case = Case()
-    _, cache = case.layer(as_tensor(normal(2, 7, E)))
-    assert (cache.keys.shape, cache.capacity) == ((2, KV_HEADS, 7, DEPTH), 7)
+def test_without_a_cache_no_cache_is_made(backend):
+    assert Case().layer(as_tensor(normal(2, 7, E)))[1] is None
 
 
 @pytest.mark.parametrize("cuts", [(3,), (1, 2), (1, 2, 3, 4, 5, 6)])
 @pytest.mark.parametrize("capacity", [7, 12])
 def test_cached_chunks_equal_the_whole(backend, attention, cuts, capacity):
     x = normal(2, 7, E)
-    cache = KVCache.empty(2, attention.kv_heads, capacity, DEPTH)
+    cache = KVCache.empty(1, 2, attention.kv_heads, capacity, DEPTH)
     pieces = []
     for start, stop in zip((0, *cuts), (*cuts, 7), strict=True):
         past = as_tensor(np.array([start, start], "i4"))
@@ -318,7 +316,7 @@ def test_cached_chunks_equal_the_whole(backend, attention, cuts, capacity):
 def test_each_sequence_stands_behind_its_own_past(backend):
     case = Case(rotary=4)
     x = normal(2, 6, E)
-    cache = KVCache.empty(2, KV_HEADS, 8, DEPTH)
+    cache = KVCache.empty(1, 2, KV_HEADS, 8, DEPTH)
     _, cache = case.layer(as_tensor(x[:, :4]), cache, as_tensor(np.zeros(2, "i4")))
     # The second sequence goes on behind two of its four: the others are overwritten or unseen.
     got, _ = case.layer(as_tensor(x[:, 4:]), cache, as_tensor(np.array([4, 2], "i4")))
@@ -327,7 +325,7 @@ def test_each_sequence_stands_behind_its_own_past(backend):
 
 
 def test_a_cache_without_a_past_is_refused():
-    cache = KVCache.empty(1, KV_HEADS, 4, DEPTH)
+    cache = KVCache.empty(1, 1, KV_HEADS, 4, DEPTH)
     with pytest.raises(SpecError, match="cache and past, or neither"):
         Case().layer(as_tensor(normal(1, 2, E)), cache)
 
@@ -348,18 +346,28 @@ def test_rotary_tables_of_a_layer_are_buffers():
 
 
 def test_a_grown_cache_keeps_its_contents(backend):
-    keys, values = normal(2, 3, 4, 5, seed=1), normal(2, 3, 4, 5, seed=2)
-    grown = KVCache(as_tensor(keys), as_tensor(values)).grown(6)
-    assert grown.capacity == 6
-    for got, was in zip(grown, (keys, values), strict=True):
-        np.testing.assert_array_equal(got.numpy()[:, :, :4], was)
-        assert not got.numpy()[:, :, 4:].any()
+    data = normal(3, 2, 2, 3, 4, 5)
+    grown = KVCache(as_tensor(data)).grown(6)
+    assert (grown.batch, grown.capacity) == (2, 6)
+    np.testing.assert_array_equal(grown.data.numpy()[..., :4, :], data)
+    assert not grown.data.numpy()[..., 4:, :].any()
+
+
+def test_each_layer_has_its_own_part_of_a_cache(backend):
+    data, k, v = normal(3, 2, 2, 3, 4, 5), normal(2, 3, 2, 5, seed=1), normal(2, 3, 2, 5, seed=2)
+    past = as_tensor(np.array([2, 0], "i4"))
+    new = KVCache(as_tensor(data)).updated(1, as_tensor(k), as_tensor(v), past)
+    wanted = data.copy()
+    for index, rows in enumerate((k, v)):
+        wanted[1, index, 0, :, 2:4], wanted[1, index, 1, :, 0:2] = rows
+        np.testing.assert_array_equal(new.of(1)[index].numpy(), wanted[1, index])
+    np.testing.assert_array_equal(new.data.numpy(), wanted)
 
 
 def test_a_cache_does_not_shrink():
     with pytest.raises(SpecError, match="capacity 4 does not grow to 3"):
-        KVCache.empty(1, 1, 4, 2).grown(3)
+        KVCache.empty(1, 1, 1, 4, 2).grown(3)
 
 
 def test_a_cache_has_the_dtype_that_is_asked_for():
-    assert [t.dtype.name for t in KVCache.empty(1, 1, 4, 2, "bf16")] == ["bf16", "bf16"]
+    assert KVCache.empty(2, 1, 1, 4, 2, "bf16").data.dtype.name == "bf16"

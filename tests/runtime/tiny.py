@@ -73,16 +73,16 @@ class Scripted(CausalLM):
         self.context_length, self.vocab_size = rows.shape
         self._rows = as_tensor(rows.astype("f4"))
 
-    def caches(self, batch: int, capacity: int) -> list[KVCache]:
-        return [KVCache.empty(batch, 1, capacity, 1)]
+    def cache(self, batch: int, capacity: int) -> KVCache:
+        return KVCache.empty(1, batch, 1, capacity, 1)
 
     def hidden(
-        self, ids: Tensor, caches: list[KVCache] | None = None, past: Tensor | None = None
-    ) -> tuple[Tensor, list[KVCache]]:
+        self, ids: Tensor, cache: KVCache | None = None, past: Tensor | None = None
+    ) -> tuple[Tensor, KVCache | None]:
         positions = arange(ids.shape[1], "si32").expand_dims(0)
         if past is not None:
             positions = past.expand_dims(1) + positions
-        return functional.embedding(positions, self._rows), caches or []
+        return functional.embedding(positions, self._rows), cache
 
     def logits(self, hidden: Tensor) -> Tensor:
         return hidden

@@ -119,16 +119,17 @@ class CausalLM(ABC):
     vocab_size: int
 
     @abstractmethod
-    def caches(self, batch: int, capacity: int) -> list[KVCache]:
-        """Empty caches, one for each layer."""
+    def cache(self, batch: int, capacity: int) -> KVCache:
+        """An empty cache."""
 
     @abstractmethod
     def hidden(
-        self, ids: Tensor, caches: list[KVCache] | None = None, past: Tensor | None = None
-    ) -> tuple[Tensor, list[KVCache]]:
-        """The last hidden states [B, T, E] of ids [B, T], and the caches after them.
+        self, ids: Tensor, cache: KVCache | None = None, past: Tensor | None = None
+    ) -> tuple[Tensor, KVCache | None]:
+        """The last hidden states [B, T, E] of ids [B, T], and the cache after them.
 
-        ids stand behind `past[b]` positions that the caches hold (past si32 [B]).
+        ids stand behind `past[b]` positions that the cache holds (past si32 [B]); without a cache
+        they stand alone.
         """
 
     @abstractmethod

@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from ptir import functional, nn
-from ptir.ir import SpecError
 from ptir.nn import KVCache, Module
 from ptir.tensor import Tensor, arange, as_tensor
 
@@ -48,9 +47,9 @@ class Block(Module):
     ln_2: nn.LayerNorm
 
     def __call__(
-        self, x: Tensor, cache: KVCache | None, past: Tensor | None
-    ) -> tuple[Tensor, KVCache]:
-        mixed, cache = self.attention(self.ln_1(x), cache, past)
+        self, x: Tensor, cache: KVCache | None, past: Tensor | None, layer: int
+    ) -> tuple[Tensor, KVCache | None]:
+        mixed, cache = self.attention(self.ln_1(x), cache, past, layer)
         x = x + mixed
         return x + self.feed_forward(self.ln_2(x)), cache
 
@@ -82,26 +81,21 @@ class Model(base.Model, base.CausalLM):
         hidden, _ = self.hidden(as_tensor(ids))
         return base.ModelOutput(self.logits(hidden))
 
-    def caches(self, batch: int, capacity: int) -> list[KVCache]:
+    def cache(self, batch: int, capacity: int) -> KVCache:
         c = self.config
         depth, dtype = c.embed_dim // c.num_heads, self.tok_embeddings.weight.dtype
-        return [KVCache.empty(batch, c.num_heads, capacity, depth, dtype) for _ in self.blocks]
+        return KVCache.empty(c.num_layers, batch, c.num_heads, capacity, depth, dtype)
 
     def hidden(
-        self, ids: Tensor, caches: list[KVCache] | None = None, past: Tensor | None = None
-    ) -> tuple[Tensor, list[KVCache]]:
-        if caches is not None and len(caches) != len(self.blocks):
-            message = f"{len(caches)} caches for {len(self.blocks)} layers"
-            raise SpecError("operand", "gpt", message)
+        self, ids: Tensor, cache: KVCache | None = None, past: Tensor | None = None
+    ) -> tuple[Tensor, KVCache | None]:
         positions = arange(ids.shape[1], "si32")
         if past is not None:
             positions = past.astype("si32").expand_dims(1) + positions  # (B, T)
         x = self.tok_embeddings(ids) + functional.embedding(positions, self.pos_embeddings)
-        filled = []
-        for index, block in enumerate(self.blocks):
-            x, new = block(x, None if caches is None else caches[index], past)
-            filled.append(new)
-        return self.final_ln(x), filled
+        for layer, block in enumerate(self.blocks):
+            x, cache = block(x, cache, past, layer)
+        return self.final_ln(x), cache
 
     def logits(self, hidden: Tensor) -> Tensor:
         return functional.linear(hidden, self.lm_head).astype("f32")

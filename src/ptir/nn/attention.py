@@ -11,37 +11,49 @@ from .module import Module
 
 
 class KVCache(NamedTuple):
-    """Keys and values of one layer, each [batch, kv_heads, capacity, head_dim].
+    """Keys and values of all layers: one tensor [layers, 2, batch, kv_heads, capacity, head_dim].
 
-    How much of a sequence's row is filled is not the cache's to know: callers pass `past`.
+    One tensor, so that a step takes and gives back one state, however many layers there are. How
+    much of a sequence's row is filled is not the cache's to know: callers pass `past`.
     """
 
-    keys: Tensor
-    values: Tensor
+    data: Tensor
 
     @staticmethod
     def empty(
-        batch: int, kv_heads: int, capacity: int, head_dim: int, dtype: DTypeLike = "f32"
+        layers: int,
+        batch: int,
+        kv_heads: int,
+        capacity: int,
+        head_dim: int,
+        dtype: DTypeLike = "f32",
     ) -> "KVCache":
         """A cache of zeros."""
-        shape = (batch, kv_heads, capacity, head_dim)
-        return KVCache(zeros(shape, dtype), zeros(shape, dtype))
+        return KVCache(zeros((layers, 2, batch, kv_heads, capacity, head_dim), dtype))
+
+    @property
+    def batch(self) -> Size:
+        return self.data.shape[2]
 
     @property
     def capacity(self) -> Size:
-        return self.keys.shape[2]
+        return self.data.shape[4]
+
+    def updated(self, layer: int, k: Tensor, v: Tensor, past: Tensor) -> "KVCache":
+        """With k and v [B, kv_heads, T, head_dim] behind `past[b]` positions of a layer."""
+        return KVCache(functional.update_cache(self.data, k, v, past, layer=layer))
+
+    def of(self, layer: int) -> tuple[Tensor, Tensor]:
+        """The keys and the values of a layer, each [batch, kv_heads, capacity, head_dim]."""
+        return self.data[layer, 0], self.data[layer, 1]
 
     def grown(self, capacity: int) -> "KVCache":
         """The same contents in a larger cache."""
-        return KVCache(*(_grown(t, capacity) for t in self))
-
-
-def _grown(cached: Tensor, capacity: int) -> Tensor:
-    B, H, C, D = cached.shape
-    room = capacity - C
-    if not isinstance(room, int) or room < 0:
-        raise SpecError("shape", "KVCache", f"capacity {C} does not grow to {capacity}")
-    return concat([cached, zeros((B, H, room, D), cached.dtype)], axis=2)
+        *rows, C, D = self.data.shape
+        room = capacity - C
+        if not isinstance(room, int) or room < 0:
+            raise SpecError("shape", "KVCache", f"capacity {C} does not grow to {capacity}")
+        return KVCache(concat([self.data, zeros((*rows, room, D), self.data.dtype)], axis=4))
 
 
 @dataclass(eq=False)
@@ -73,11 +85,10 @@ class CausalSelfAttention(Module):
         self.head_dim = packed // heads
 
     def __call__(
-        self, x: Tensor, cache: KVCache | None = None, past: Tensor | None = None
-    ) -> tuple[Tensor, KVCache]:
-        """x [B, T, E] behind `past[b]` cached positions: the result [B, T, E] and the new cache.
-
-        Without a cache the sequence stands alone, and its keys and values are the cache returned.
+        self, x: Tensor, cache: KVCache | None = None, past: Tensor | None = None, layer: int = 0
+    ) -> tuple[Tensor, KVCache | None]:
+        """x [B, T, E] behind `past[b]` positions that a layer of the cache holds: the result
+        [B, T, E] and the new cache. Without a cache the sequence stands alone.
         """
         if (cache is None) != (past is None):
             raise SpecError("operand", "CausalSelfAttention", "pass cache and past, or neither")
@@ -86,14 +97,14 @@ class CausalSelfAttention(Module):
             cos, sin = self._rows(self.cos, x, past), self._rows(self.sin, x, past)
             q, k = functional.rotary(q, cos, sin), functional.rotary(k, cos, sin)
         if cache is not None and past is not None:
-            k = functional.update_cache(cache.keys, k, past)
-            v = functional.update_cache(cache.values, v, past)
+            cache = cache.updated(layer, k, v, past)
+            k, v = cache.of(layer)
         mixed = functional.attention(
             q, k, v, past, window=self.window, soft_cap=self.soft_cap
         )  # (B, H, T, D)
         B, _, T, _ = mixed.shape
         joined = mixed.transpose(0, 2, 1, 3).reshape(B, T, self.num_heads * self.head_dim)
-        return functional.linear(joined, self.w_out, self.b_out), KVCache(k, v)
+        return functional.linear(joined, self.w_out, self.b_out), cache
 
     def _heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         B, T, _ = qkv.shape

@@ -1,12 +1,14 @@
-"""One sequence at work: its tokens and the caches behind them. Knows no text and no sampling."""
+"""One sequence at work: its tokens and the cache behind them. Knows no text and no sampling."""
 
 from collections.abc import Sequence
 from typing import final
 
-from .generation import GenerationError
-from .steps import Array, Caches, Steps
+from ptir.nn import KVCache
 
-SMALLEST_CAPACITY = 64  # of caches; capacities are powers of two, so that few sizes come up
+from .generation import GenerationError
+from .steps import Array, Steps
+
+SMALLEST_CAPACITY = 64  # of a cache; capacities are powers of two, so that few sizes come up
 PREFILL_CHUNK = 512  # tokens that run as one step: bounds the memory that attention scores take
 
 
@@ -25,8 +27,8 @@ class Session:
         self._steps = steps
         self._capacity = capacity
         self._ids: list[int] = []
-        self._caches: Caches = []
-        self._past = 0  # of the ids, how many the caches hold
+        self._cache: KVCache | None = None
+        self._past = 0  # of the ids, how many the cache holds
 
     @property
     def token_ids(self) -> tuple[int, ...]:
@@ -44,31 +46,31 @@ class Session:
         try:
             return self._catch_up()
         except BaseException:
-            # The caches may have been given to a step that did not finish: compute them anew.
+            # The cache may have been given to a step that did not finish: compute them anew.
             del self._ids[known:]
             self._past = 0
             raise
 
     def _catch_up(self) -> Array:
-        """Run what the caches do not hold yet, which is at least one token."""
-        caches = self._room()
+        """Run what the cache does not hold yet, which is at least one token."""
+        cache = self._room()
         while True:
             chunk = self._ids[self._past : self._past + PREFILL_CHUNK]
-            logits, caches = self._steps.advance(chunk, caches, self._past)
-            self._caches, self._past = caches, self._past + len(chunk)
+            logits, cache = self._steps.advance(chunk, cache, self._past)
+            self._cache, self._past = cache, self._past + len(chunk)
             if self._past == len(self._ids):
                 return logits
 
-    def _room(self) -> Caches:
-        """Caches with room for all tokens, and what they hold already."""
+    def _room(self) -> KVCache:
+        """A cache with room for all tokens, and what it holds already."""
         fits = len(self._ids) <= self._capacity
         if not fits:
             self._capacity = capacity_for(len(self._ids), self._steps.context_length)
-        if not self._past:
-            self._caches = self._steps.caches(self._capacity)
+        if self._cache is None or not self._past:
+            self._cache = self._steps.cache(self._capacity)
         elif not fits:
-            self._caches = [cache.grown(self._capacity) for cache in self._caches]
-        return self._caches
+            self._cache = self._cache.grown(self._capacity)
+        return self._cache
 
 
 def check_ids(ids: Sequence[int], steps: Steps, past: int = 0) -> None:

@@ -16,12 +16,11 @@ from ptir.nn import KVCache
 from ptir.tensor import Tensor, as_tensor
 
 Step = Literal["prefill", "decode", "score"]
-Caches = list[KVCache]
 P = ParamSpec("P")
 Array = np.ndarray[Any, Any]
 
 AS_THEY_ARE = FunctionalRegistry()
-SHOWN_CAPACITY = 64  # of the caches in a plan that is only looked at; the plan serves every one
+SHOWN_CAPACITY = 64  # of the cache in a plan that is only looked at; the plan serves every one
 
 
 class Compiled(NamedTuple):
@@ -29,14 +28,14 @@ class Compiled(NamedTuple):
 
     model: CausalLM
     check: Callable[[], None]
-    prefill: compiled.Compiled[[Tensor, Caches, Tensor], tuple[Tensor, Caches]]
-    decode: compiled.Compiled[[Tensor, Caches, Tensor], tuple[Tensor, Caches]]
+    prefill: compiled.Compiled[[Tensor, KVCache, Tensor], tuple[Tensor, KVCache]]
+    decode: compiled.Compiled[[Tensor, KVCache, Tensor], tuple[Tensor, KVCache]]
     score: compiled.Compiled[[Tensor], Tensor]
 
 
 @final
 class Steps:
-    """Prefill (any number of tokens), decode (one) and score (a whole sequence without caches).
+    """Prefill (any number of tokens), decode (one) and score (a whole sequence without a cache).
 
     `check` raises when the weights can no longer be read as they were opened. Every method raises
     `ModelError` once this is closed.
@@ -54,22 +53,22 @@ class Steps:
         self._functionals = functionals  # in force around each step
         self._compiled: Compiled | None = _compile(model, check, backend)
 
-    def caches(self, capacity: int) -> Caches:
-        """Empty caches of one sequence."""
-        return self._open().model.caches(1, capacity)
+    def cache(self, capacity: int) -> KVCache:
+        """An empty cache of one sequence."""
+        return self._open().model.cache(1, capacity)
 
-    def advance(self, ids: Sequence[int], caches: Caches, past: int) -> tuple[Array, Caches]:
-        """f32 logits [vocab] behind `ids`, which stand behind `past` positions of the caches.
+    def advance(self, ids: Sequence[int], cache: KVCache, past: int) -> tuple[Array, KVCache]:
+        """f32 logits [vocab] behind `ids`, which stand behind `past` positions of the cache.
 
-        The caches are donated: go on with those returned.
+        The cache is donated: go on with the one returned.
         """
         at_work = self._open()
         name = "decode" if len(ids) == 1 else "prefill"
         step = at_work.decode if name == "decode" else at_work.prefill
         noted = profile.span(name, "step", tokens=len(ids), past=past)
         with noted, self._functionals.installed():
-            logits, caches = step(_tensor([ids]), caches, _tensor([past]))
-            return _first(logits), caches
+            logits, cache = step(_tensor([ids]), cache, _tensor([past]))
+            return _first(logits), cache
 
     def score(self, ids: Sequence[int]) -> Array:
         """f32 logits [T, vocab] behind each of `ids`."""
@@ -88,10 +87,10 @@ class Steps:
             if step == "score":
                 return _plan(at_work.score, two)
             past = _tensor([0] * batch)
-            caches = at_work.model.caches(batch, min(SHOWN_CAPACITY, self.context_length))
+            cache = at_work.model.cache(batch, min(SHOWN_CAPACITY, self.context_length))
             if step == "decode":
-                return _plan(at_work.decode, one, caches, past)
-            return _plan(at_work.prefill, two, caches, past)
+                return _plan(at_work.decode, one, cache, past)
+            return _plan(at_work.prefill, two, cache, past)
 
     def close(self) -> None:
         """Let go of the model and of everything compiled for it."""
@@ -105,22 +104,22 @@ class Steps:
 
 
 def _compile(model: CausalLM, check: Callable[[], None], backend: str) -> Compiled:
-    def advance(ids: Tensor, caches: Caches, past: Tensor) -> tuple[Tensor, Caches]:
-        hidden, caches = model.hidden(ids, caches, past)
-        return model.logits(hidden[:, -1]), caches
+    def advance(ids: Tensor, cache: KVCache, past: Tensor) -> tuple[Tensor, KVCache]:
+        hidden, new = model.hidden(ids, cache, past)
+        return model.logits(hidden[:, -1]), cache if new is None else new
 
     def score(ids: Tensor) -> Tensor:
         return model.logits(model.hidden(ids)[0])
 
-    tokens, capacity = {1: "T"}, {2: "C"}
+    tokens, capacity = {1: "T"}, {4: "C"}
     return Compiled(
         model,
         check,
         prefill=compiled.compile(
-            advance, state=["caches"], symbolic={"ids": tokens, "caches": capacity}, backend=backend
+            advance, state=["cache"], symbolic={"ids": tokens, "cache": capacity}, backend=backend
         ),
         decode=compiled.compile(
-            advance, state=["caches"], symbolic={"caches": capacity}, backend=backend
+            advance, state=["cache"], symbolic={"cache": capacity}, backend=backend
         ),
         score=compiled.compile(score, symbolic={"ids": tokens}, backend=backend),
     )

@@ -78,6 +78,11 @@ class View:
         strides = tuple(s * step for s, step in zip(self.strides, steps, strict=True))
         return replace(self, shape=shape, strides=strides, offset=offset)
 
+    def item(self, index: int) -> "View":
+        """What stands at an index of the first axis."""
+        found = self.slice((index, *[0] * (self.rank - 1)), (1, *self.shape[1:]))
+        return replace(found, shape=self.shape[1:], strides=self.strides[1:])
+
     def reverse(self, axes: Sequence[int]) -> "View":
         starts = [n - 1 if i in axes else 0 for i, n in enumerate(self.shape)]
         steps = [-1 if i in axes else 1 for i in range(self.rank)]

@@ -95,17 +95,18 @@ def _attention(low: Lowering, node: Node) -> Value:
 
 
 def _stores(node: Node) -> bool:
-    cache, new, _ = (x.type for x in node.operands)
+    cache, k, v, _ = (x.type for x in node.operands)
     assert isinstance(cache, TensorType)
-    assert isinstance(new, TensorType)
-    return cache.dtype is new.dtype
+    return all(isinstance(new, TensorType) and new.dtype is cache.dtype for new in (k, v))
 
 
 @lowers("composite update_cache", when=_stores)
 def _update_cache(low: Lowering, node: Node) -> Value:
-    new, past = map(low.read, node.operands[1:])
+    k, v, past = map(low.read, node.operands[1:])
     cache = low.updated(node)
-    low.call("update_cache", cache, new, past)
+    at = cache.item(_attribute(node, "layer"))
+    low.call("update_cache", at.item(0), k, past)
+    low.call("update_cache", at.item(1), v, past)
     return cache
 
 
