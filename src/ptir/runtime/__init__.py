@@ -9,9 +9,11 @@ from .generation import Prompt as Prompt
 from .load import LoadedModel as LoadedModel
 from .load import ParameterInfo as ParameterInfo
 from .load import load_model as load_model
+from .logprobs import Choice as Choice
 from .memory import memory as memory
-from .sampler import Sampling as Sampling
-from .sampler import SamplingError as SamplingError
+from .sampler import Sampler as Sampler
+from .sampling import Sampling as Sampling
+from .sampling import SamplingError as SamplingError
 from .session import PREFILL_CHUNK as PREFILL_CHUNK
 from .session import Session as Session
 from .text_model import TextModel as TextModel

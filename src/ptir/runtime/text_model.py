@@ -10,7 +10,8 @@ from ptir.engine import Plan
 from ptir.text import IncrementalDecoder, Tokenizer
 
 from .generation import Generation, GenerationError, Piece, Prompt
-from .sampler import Sampler, Sampling
+from .sampler import Sampler
+from .sampling import Sampling
 from .session import Session, capacity_for, check_ids
 from .steps import Array, Step, Steps
 
@@ -91,7 +92,7 @@ class TextModel:
                 done.finish_reason = "context"
                 return
             begun = perf_counter()
-            token = sampler.choose(session.feed(ids))
+            token = sampler.choose(session.feed(ids), session.token_ids).token
             done.timings.note(perf_counter() - begun)
             if token == eos:
                 done.finish_reason = "stop"
