@@ -72,9 +72,8 @@ static void split_merge(
     row_finish(a, b, head, query, m->state);
 }
 
-static void attention_split(const attention_job *a, const ptir_team *team) {
-    row_scratch m = row_memory(a, team);
-    int64_t items = 0, lo, hi, heads = a->groups * a->per_group;
+static void split_chunks_of(const attention_job *a, const ptir_team *team, const row_scratch *m) {
+    int64_t items = 0, lo, hi;
     for (int64_t b = 0; b < a->batch; b++) {
         attention_range chunks = split_chunks(a, b);
         items += a->groups * (chunks.hi - chunks.lo);
@@ -84,12 +83,22 @@ static void attention_split(const attention_job *a, const ptir_team *team) {
         attention_range chunks = split_chunks(a, b);
         for (int64_t g = 0; g < a->groups; g++)
             for (int64_t c = chunks.lo; c < chunks.hi; c++, item++)
-                if (item >= lo && item < hi) split_chunk(a, b, g, c, &m);
+                if (item >= lo && item < hi) split_chunk(a, b, g, c, m);
     }
-    ptir_barrier(team);
+}
+
+/* Chunks first, then rows from all of their chunks. */
+static int attention_split(const attention_job *a, const ptir_team *team) {
+    row_scratch m = row_memory(a, team);
+    int64_t lo, hi, heads = a->groups * a->per_group;
+    if (!team->phase) {
+        split_chunks_of(a, team, &m);
+        return PTIR_AGAIN;
+    }
     ptir_share(team, a->batch * heads * a->queries, 1, &lo, &hi);
     for (int64_t i = lo; i < hi; i++)
         split_merge(a, i / a->queries / heads, i / a->queries % heads, i % a->queries, &m);
+    return PTIR_OK;
 }
 
 /* --- rows and tiles: each is one thread's --- */
@@ -139,8 +148,8 @@ int PTIR_NAME(attention)(const int64_t *words, char *const *base, const ptir_tea
     if (!row_fits(&a) || a.keys > INT32_MAX) return PTIR_REFUSED;
     row_scratch rows = row_memory(&a, team);
     if (a.queries <= ATTENTION_FEW) {
-        if (a.flags & ATTENTION_WORKSPACE) attention_split(&a, team);
-        else attention_rows(&a, team);
+        if (a.flags & ATTENTION_WORKSPACE) return attention_split(&a, team);
+        attention_rows(&a, team);
     } else if (tile_fits(&a, team, &rows)) {
         tile_scratch m = tile_memory(&a, team, &rows);
         attention_tiles(&a, team, &m, &rows);

@@ -63,12 +63,9 @@ static dot_item dot_item_at(const dot_job *job, int64_t index) {
 }
 
 /* Products with few rows: columns of all items, in grains. */
-static void dot_skinny(const dot_job *job, const ptir_team *team) {
+static int dot_skinny(const dot_job *job, const ptir_team *team) {
     dot_item only = dot_item_at(job, 0);
-    if (job->batch == 1 && skinny_is_deep(&only)) {
-        skinny_deep(&only, team);
-        return;
-    }
+    if (job->batch == 1 && skinny_is_deep(&only)) return skinny_deep(&only, team);
     int64_t n = only.n, grains = dot_blocks(n, SKINNY_GRAIN), lo, hi;
     ptir_share(team, job->batch * grains, 1, &lo, &hi);
     while (lo < hi) {
@@ -79,6 +76,7 @@ static void dot_skinny(const dot_job *job, const ptir_team *team) {
         skinny_part(&d, first * SKINNY_GRAIN, dot_least(n, last * SKINNY_GRAIN), &memory);
         lo += last - first;
     }
+    return PTIR_OK;
 }
 
 static void dot_gemm(const dot_job *job, const ptir_team *team) {
@@ -144,7 +142,7 @@ int PTIR_NAME(dot)(const int64_t *words, char *const *base, const ptir_team *tea
     if (!ptir_count(&job.out)) return PTIR_OK;
     dot_item d = dot_item_at(&job, 0);
     if (!d.k) dot_nothing(&job, team);
-    else if (skinny_fits(&d)) dot_skinny(&job, team);
+    else if (skinny_fits(&d)) return dot_skinny(&job, team);
     else dot_gemm(&job, team);
     return PTIR_OK;
 }

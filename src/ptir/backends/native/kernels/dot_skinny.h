@@ -304,19 +304,23 @@ static void skinny_join(
     }
 }
 
-/* Threads take whole rows of w, which lie one behind the other, and then share the columns. */
-static void skinny_deep(const dot_item *d, const ptir_team *team) {
-    skinny_memory own = skinny_prepare(d, team), part = own;
+/* Parts of k first, whole rows of w that lie one behind the other; then columns. */
+static int skinny_deep(const dot_item *d, const ptir_team *team) {
+    skinny_memory memory = skinny_prepare(d, team);
+    float *sums = (float *)team->shared;
     int64_t blocks = dot_blocks(d->k, SKINNY_DEEP), lo, hi;
     int64_t parts = dot_least(SKINNY_PARTS, d->k / SKINNY_PART);
+    if (team->phase) {
+        ptir_share(team, d->n, SKINNY_GRAIN, &lo, &hi);
+        if (lo < hi) skinny_join(d, parts, sums, &memory, lo, hi);
+        return PTIR_OK;
+    }
     ptir_share(team, parts, 1, &lo, &hi);
     for (int64_t p = lo; p < hi; p++) {
         int64_t k = blocks * p / parts * SKINNY_DEEP;
         int64_t end = dot_least(d->k, blocks * (p + 1) / parts * SKINNY_DEEP);
-        part.sums = (float *)team->shared + p * d->m * SKINNY_STEP;
-        skinny_rows(d, 0, d->n, k, end, &part);
+        memory.sums = sums + p * d->m * SKINNY_STEP;
+        skinny_rows(d, 0, d->n, k, end, &memory);
     }
-    ptir_barrier(team);
-    ptir_share(team, d->n, SKINNY_GRAIN, &lo, &hi);
-    if (lo < hi) skinny_join(d, parts, (const float *)team->shared, &own, lo, hi);
+    return PTIR_AGAIN;
 }

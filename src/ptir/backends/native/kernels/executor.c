@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 #if defined(__linux__)
@@ -21,35 +22,38 @@
 #define PAUSE() ((void)0)
 #endif
 
-enum { SPINS = 20000, YIELD_AFTER = 4000, MAX_THREADS = 256 };
+enum { SPINS = 20000, YIELD_AFTER = 4000, MAX_THREADS = 256, LINE = 64 };
 
-/* A counter that threads wait on: they spin for a while, then sleep in the kernel. */
-typedef _Atomic uint32_t ptir_event;
-
-/* How an instruction ended. Two take turns, so that a thread which is ahead by one kernel does not
- * write where a slower one still reads; a verdict other than zero is the last one. */
+/* A plan being walked. Each instruction is cut into as many shares as the team has members. What
+ * stands here changes only between two instructions, when nobody has a share. */
 typedef struct {
-    _Atomic int code, late;
-} ptir_verdict;
-
-typedef struct {
-    const int64_t *words, *end;
+    const int64_t *at, *end; /* the instruction in hand, and where the words end */
     char *const *base;
     ptir_kernel const *kernels;
-    int64_t until;        /* the time to come back to the host, or 0 */
-    const int64_t *at;    /* where the host goes on: thread 0 says */
-    ptir_verdict verdict[2];
+    int64_t until;  /* the time to come back to the host, or 0 */
     int64_t *times; /* nanoseconds for each instruction, or NULL */
+    int64_t begun;  /* the time at which the instruction began, if there are times */
+    int team;
+    int phase; /* how often the instruction has asked to go on */
+    uint64_t first; /* the ticket of its first share */
+    _Atomic int code, again;
 } ptir_job;
 
+/* Shares are numbered through, over all jobs: tickets below `limit` may be taken, `next` is the
+ * first that nobody has taken, and `done` counts those that are done. So a thread that the system
+ * put to sleep holds nothing up unless it is in the middle of a share, and the numbers never turn
+ * back: a share that was taken is one of the job in hand. */
 typedef struct ptir_pool {
-    int size;      /* threads, the caller's among them */
-    int active;    /* of those, how many the job in hand uses */
-    pid_t owner;   /* the process that made the threads: a child has none */
-    int stop;
-    ptir_job *job;
-    ptir_event start, arrived, phase;
-    _Atomic int sleeping, left;
+    _Alignas(LINE) _Atomic uint64_t next;
+    _Alignas(LINE) _Atomic uint64_t limit;
+    _Alignas(LINE) _Atomic uint64_t done;
+    _Alignas(LINE) _Atomic uint32_t news; /* changes when `limit`, `finished` or `stop` does */
+    _Atomic uint32_t roster;              /* changes when `active` does */
+    _Atomic int sleeping, finished, stop;
+    _Atomic int active; /* threads that the job in hand uses, the caller's among them */
+    int size;           /* threads that there are */
+    pid_t owner;        /* the process that made the threads: a child has none */
+    ptir_job job;
     pthread_t thread[MAX_THREADS];
     char *scratch[MAX_THREADS];
 } ptir_pool;
@@ -57,7 +61,7 @@ typedef struct ptir_pool {
 static pthread_mutex_t pool_lock = PTHREAD_MUTEX_INITIALIZER;
 static ptir_pool *shared_pool;
 
-static void sleep_on(ptir_event *event, uint32_t seen) {
+static void sleep_on(_Atomic uint32_t *event, uint32_t seen) {
 #if defined(__linux__)
     syscall(SYS_futex, event, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
 #else
@@ -67,7 +71,7 @@ static void sleep_on(ptir_event *event, uint32_t seen) {
 #endif
 }
 
-static void wake_all(ptir_event *event) {
+static void wake_all(_Atomic uint32_t *event) {
 #if defined(__linux__)
     syscall(SYS_futex, event, FUTEX_WAKE_PRIVATE, MAX_THREADS, NULL, NULL, 0);
 #else
@@ -75,32 +79,9 @@ static void wake_all(ptir_event *event) {
 #endif
 }
 
-static void wait_change(ptir_pool *pool, ptir_event *event, uint32_t seen) {
-    for (int i = 0; i < SPINS; i++) {
-        if (atomic_load_explicit(event, memory_order_acquire) != seen) return;
-        if (i > YIELD_AFTER && i % 64 == 0) sched_yield();
-        PAUSE();
-    }
-    atomic_fetch_add(&pool->sleeping, 1);
-    while (atomic_load(event) == seen) sleep_on(event, seen);
-    atomic_fetch_sub(&pool->sleeping, 1);
-}
-
-static void change(ptir_pool *pool, ptir_event *event) {
-    atomic_fetch_add(event, 1);
-    if (atomic_load(&pool->sleeping)) wake_all(event);
-}
-
-void ptir_barrier(const ptir_team *team) {
-    if (team->size == 1) return;
-    ptir_pool *pool = team->pool;
-    uint32_t phase = atomic_load(&pool->phase);
-    if (atomic_fetch_add(&pool->arrived, 1) + 1 == (uint32_t)team->size) {
-        atomic_store(&pool->arrived, 0);
-        change(pool, &pool->phase);
-    } else {
-        wait_change(pool, &pool->phase, phase);
-    }
+static void announce(ptir_pool *pool) {
+    atomic_fetch_add(&pool->news, 1);
+    if (atomic_load(&pool->sleeping)) wake_all(&pool->news);
 }
 
 static int64_t now_ns(void) {
@@ -109,55 +90,118 @@ static int64_t now_ns(void) {
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* Every thread walks all instructions; a barrier stands behind each. */
-static void walk(ptir_job *job, const ptir_team *team) {
-    const int64_t *w = job->words;
-    for (int turn = 0; w < job->end; turn = !turn) {
-        ptir_verdict *verdict = &job->verdict[turn];
-        const int64_t *next = w + 2 + w[1];
-        int64_t begun = job->times && !team->id ? now_ns() : 0;
-        int code = job->kernels[w[0]](w + 2, job->base, team);
-        if (code) atomic_store(&verdict->code, code);
-        if (!team->id && job->until && now_ns() > job->until) atomic_store(&verdict->late, 1);
-        ptir_barrier(team);
-        if (job->times && !team->id) *job->times++ += now_ns() - begun;
-        if (atomic_load(&verdict->code)) break;
-        w = next;
-        if (atomic_load(&verdict->late)) break;
-    }
-    if (!team->id) job->at = w;
+/* --- instructions --- */
+
+static int run_share(ptir_job *job, int share, char *scratch, char *shared) {
+    ptir_team team = {share, job->team, job->phase, scratch, shared};
+    int code = job->kernels[job->at[0]](job->at + 2, job->base, &team);
+    if (code == PTIR_AGAIN) atomic_store(&job->again, 1);
+    else if (code) atomic_store(&job->code, code);
+    return code;
 }
+
+/* Goes on to the next instruction, or the next phase of this one; 0 if the job ends here. Called
+ * when all shares are done. */
+static int go_on(ptir_job *job) {
+    if (atomic_load(&job->code)) return 0;
+    if (atomic_load(&job->again)) {
+        atomic_store(&job->again, 0);
+        job->phase++;
+        return 1;
+    }
+    int64_t now = job->times || job->until ? now_ns() : 0;
+    if (job->times) {
+        *job->times++ += now - job->begun;
+        job->begun = now;
+    }
+    job->phase = 0;
+    job->at += 2 + job->at[1];
+    return job->at < job->end && !(job->until && now > job->until);
+}
+
+static void walk_alone(ptir_job *job, char *scratch) {
+    do run_share(job, 0, scratch, scratch + PTIR_SCRATCH);
+    while (go_on(job));
+}
+
+/* --- shares of a pool --- */
+
+static int take(ptir_pool *pool, uint64_t *ticket) {
+    *ticket = atomic_load(&pool->next);
+    while (*ticket < atomic_load(&pool->limit))
+        if (atomic_compare_exchange_weak(&pool->next, ticket, *ticket + 1)) return 1;
+    return 0;
+}
+
+static void offer(ptir_pool *pool) {
+    pool->job.first = atomic_load(&pool->limit);
+    atomic_store(&pool->limit, pool->job.first + (uint64_t)pool->job.team);
+    announce(pool);
+}
+
+/* The first thread's memory is twice as large: its second half is everybody's. */
+static void perform(ptir_pool *pool, int id, uint64_t ticket) {
+    ptir_job *job = &pool->job;
+    uint64_t behind = job->first + (uint64_t)job->team;
+    run_share(job, (int)(ticket - job->first), pool->scratch[id], pool->scratch[0] + PTIR_SCRATCH);
+    if (atomic_fetch_add(&pool->done, 1) + 1 < behind) return;
+    if (go_on(job)) {
+        offer(pool);
+    } else {
+        atomic_store(&pool->finished, 1);
+        announce(pool);
+    }
+}
+
+/* Spins for a while, then sleeps, until there is a share to take or `flag` is set. */
+static void wait_for_share(ptir_pool *pool, _Atomic int *flag) {
+    for (int i = 0; i < SPINS; i++) {
+        if (atomic_load_explicit(&pool->next, memory_order_relaxed) <
+            atomic_load_explicit(&pool->limit, memory_order_relaxed))
+            return;
+        if (atomic_load(flag)) return;
+        if (i > YIELD_AFTER && i % 64 == 0) sched_yield();
+        PAUSE();
+    }
+    atomic_fetch_add(&pool->sleeping, 1);
+    uint32_t seen = atomic_load(&pool->news);
+    if (atomic_load(&pool->next) == atomic_load(&pool->limit) && !atomic_load(flag))
+        sleep_on(&pool->news, seen);
+    atomic_fetch_sub(&pool->sleeping, 1);
+}
+
+/* --- threads --- */
 
 typedef struct {
     ptir_pool *pool;
     int id;
 } ptir_worker;
 
-/* The first thread's memory is twice as large: its second half is everybody's. */
-static ptir_team team_of(ptir_pool *pool, int id) {
-    return (ptir_team){id, pool->active, pool->scratch[id], pool->scratch[0] + PTIR_SCRATCH, pool};
-}
-
 static void *work(void *given) {
     ptir_worker me = *(ptir_worker *)given;
     free(given);
     ptir_pool *pool = me.pool;
-    uint32_t seen = 0;
-    for (;;) {
-        wait_change(pool, &pool->start, seen);
-        seen++;
-        if (pool->stop) return NULL;
-        if (me.id < pool->active) {
-            ptir_team team = team_of(pool, me.id);
-            walk(pool->job, &team);
-        }
-        atomic_fetch_sub(&pool->left, 1);
+    uint64_t ticket;
+    while (!atomic_load(&pool->stop)) {
+        uint32_t roster = atomic_load(&pool->roster);
+        if (me.id >= atomic_load(&pool->active)) sleep_on(&pool->roster, roster);
+        else if (take(pool, &ticket)) perform(pool, me.id, ticket);
+        else wait_for_share(pool, &pool->stop);
     }
+    return NULL;
 }
 
 static char *new_scratch(int halves) {
     void *memory = NULL;
     return posix_memalign(&memory, 4096, (size_t)halves * PTIR_SCRATCH) ? NULL : memory;
+}
+
+static ptir_pool *new_pool(void) {
+    void *memory = NULL;
+    if (posix_memalign(&memory, LINE, sizeof(ptir_pool))) return NULL;
+    ptir_pool *pool = memset(memory, 0, sizeof(ptir_pool));
+    pool->owner = getpid();
+    return pool;
 }
 
 /* The threads, made when they are first needed, and again in a child or for more of them. */
@@ -166,9 +210,7 @@ static ptir_pool *pool_of(int threads) {
     if (pool && pool->owner == getpid() && pool->size >= threads) return pool;
     if (pool && pool->owner == getpid()) ptir_stop();
     shared_pool = NULL; /* of a parent: its threads are not here, its memory stays as it is */
-    pool = calloc(1, sizeof *pool);
-    if (!pool) return NULL;
-    pool->owner = getpid();
+    if (!(pool = new_pool())) return NULL;
     for (; pool->size < threads; pool->size++) {
         int id = pool->size;
         if (!(pool->scratch[id] = new_scratch(id ? 1 : 2))) break;
@@ -188,57 +230,66 @@ static ptir_pool *pool_of(int threads) {
     return shared_pool = pool;
 }
 
+/* Says how many threads take shares. */
+static void assign(ptir_pool *pool, int active) {
+    if (atomic_exchange(&pool->active, active) == active && active) return;
+    atomic_fetch_add(&pool->roster, 1);
+    wake_all(&pool->roster);
+}
+
 void ptir_stop(void) {
     ptir_pool *pool = shared_pool;
     if (!pool || pool->owner != getpid()) return;
-    pool->stop = 1;
-    change(pool, &pool->start);
+    atomic_store(&pool->stop, 1);
+    announce(pool);
+    assign(pool, 0);
     for (int id = 1; id < pool->size; id++) pthread_join(pool->thread[id], NULL);
     for (int id = 0; id < pool->size; id++) free(pool->scratch[id]);
     free(pool);
     shared_pool = NULL;
 }
 
-static void run_with_pool(ptir_pool *pool, ptir_job *job, int threads) {
-    pool->job = job;
-    pool->active = threads < pool->size ? threads : pool->size;
-    if (pool->active > 1) {
-        atomic_store(&pool->left, pool->size - 1);
-        change(pool, &pool->start);
-    }
-    ptir_team team = team_of(pool, 0);
-    walk(job, &team);
-    while (atomic_load_explicit(&pool->left, memory_order_acquire)) PAUSE();
+static void run_with_pool(ptir_pool *pool, int threads) {
+    pool->job.team = threads;
+    assign(pool, threads);
+    atomic_store(&pool->finished, 0);
+    offer(pool);
+    uint64_t ticket;
+    while (!atomic_load(&pool->finished))
+        if (take(pool, &ticket)) perform(pool, 0, ticket);
+        else wait_for_share(pool, &pool->finished);
 }
 
 int64_t ptir_run(
     int level, const int64_t *words, int64_t count, int64_t start, char *const *base, int threads,
     double slice_s, int64_t *times, int *code
 ) {
-    ptir_job job = {.words = words + start, .end = words + count, .base = base};
+    ptir_job job = {.at = words + start, .end = words + count, .base = base, .team = 1};
     job.kernels = ptir_kernels(level);
     job.until = slice_s > 0 ? now_ns() + (int64_t)(slice_s * 1e9) : 0;
     job.times = times;
+    job.begun = times ? now_ns() : 0;
     *code = 0;
+    if (start >= count) return start;
     if (threads > MAX_THREADS) threads = MAX_THREADS;
     ptir_pool *pool = NULL;
-    int mine = 0;
-    if (pthread_mutex_trylock(&pool_lock) == 0) { /* one thread too: the pool has its scratch */
-        mine = 1;
-        pool = pool_of(threads);
-    }
-    if (pool) {
-        run_with_pool(pool, &job, threads);
-    } else { /* another thread has the pool, or there is none to be had: alone */
+    int mine = pthread_mutex_trylock(&pool_lock) == 0;
+    if (mine) pool = pool_of(threads); /* one thread too: the pool has its scratch */
+    if (pool && pool->size < threads) threads = pool->size;
+    if (pool && threads > 1) {
+        pool->job = job;
+        run_with_pool(pool, threads);
+        job = pool->job;
+    } else if (pool) {
+        walk_alone(&job, pool->scratch[0]);
+    } else { /* another thread has the pool, or there is none to be had */
         char *memory = new_scratch(2);
-        ptir_team team = {0, 1, memory, memory ? memory + PTIR_SCRATCH : NULL, NULL};
-        if (!memory) *code = PTIR_NO_MEMORY;
-        else walk(&job, &team);
+        if (memory) walk_alone(&job, memory);
+        else job.code = PTIR_NO_MEMORY;
         free(memory);
     }
     if (mine) pthread_mutex_unlock(&pool_lock);
-    if (*code) return start;
-    *code = job.verdict[0].code ? job.verdict[0].code : job.verdict[1].code;
+    *code = job.code;
     return job.at - words;
 }
 

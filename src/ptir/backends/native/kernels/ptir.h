@@ -43,21 +43,19 @@ typedef struct {
     int64_t size[PTIR_MAX_RANK], stride[PTIR_MAX_RANK];
 } ptir_tensor;
 
-/* The threads that run a plan together. `barrier` waits for all of them; every thread of the team
- * must reach it. */
-typedef struct ptir_team {
-    int id, size;
-    char *scratch; /* PTIR_SCRATCH bytes of this thread's own */
-    char *shared;  /* as many that the team has in common */
-    struct ptir_pool *pool;
+/* The share of an instruction that a call of its kernel does: `id` of `size`. Any thread may do any
+ * of them, in any order. A kernel that needs all of one part done before the next begins returns
+ * PTIR_AGAIN from every share: it is then called again for every share with the next `phase`. */
+typedef struct {
+    int id, size, phase;
+    char *scratch; /* PTIR_SCRATCH bytes of this thread's own; what it held is gone in each call */
+    char *shared;  /* as many that all shares have in common, for all phases */
 } ptir_team;
 
 /* 0, or a code that ends the plan: the host then asks the reference what is wrong. */
 typedef int (*ptir_kernel)(const int64_t *words, char *const *base, const ptir_team *team);
 
-enum { PTIR_OK = 0, PTIR_REFUSED = 1 };
-
-void ptir_barrier(const ptir_team *team);
+enum { PTIR_OK = 0, PTIR_REFUSED = 1, PTIR_AGAIN = 2 };
 
 static inline int ptir_bytes(int dtype) {
     static const unsigned char bytes[] = {

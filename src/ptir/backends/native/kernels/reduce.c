@@ -234,23 +234,29 @@ static int reduce_open(reduce_call *c, const int64_t *words, char *const *base) 
     return PTIR_OK;
 }
 
+/* The share of `count` things that is this call's; few and small ones are all the first one's. */
+static void reduce_share(const ptir_team *team, int alone, int64_t count, int64_t *lo, int64_t *hi) {
+    if (!alone) {
+        ptir_share(team, count, 1, lo, hi);
+        return;
+    }
+    *lo = 0;
+    *hi = team->id ? 0 : count;
+}
+
 int PTIR_NAME(reduce)(const int64_t *words, char *const *base, const ptir_team *team) {
     reduce_call c = {0};
-    int64_t lo = 0, hi;
+    int64_t lo, hi;
     if (reduce_open(&c, words, base)) return PTIR_REFUSED;
     if (!c.outputs) return PTIR_OK;
     int alone = c.outputs * (c.reduced + 1) < INDEX_ALONE;
     reduce_choose(&c, team);
-    hi = reduce_blocks(&c) * c.parts;
-    if (!alone) ptir_share(team, hi, 1, &lo, &hi);
-    else if (team->id) hi = 0;
-    for (; lo < hi; lo++) reduce_task(&c, lo / c.parts, lo % c.parts);
-    if (!c.workspace) return PTIR_OK;
-    ptir_barrier(team);
-    lo = 0;
-    hi = c.outputs;
-    if (!alone) ptir_share(team, hi, 1, &lo, &hi);
-    else if (team->id) hi = 0;
+    if (!team->phase) {
+        reduce_share(team, alone, reduce_blocks(&c) * c.parts, &lo, &hi);
+        for (; lo < hi; lo++) reduce_task(&c, lo / c.parts, lo % c.parts);
+        return c.workspace ? PTIR_AGAIN : PTIR_OK;
+    }
+    reduce_share(team, alone, c.outputs, &lo, &hi);
     reduce_gather(&c, lo, hi);
     return PTIR_OK;
 }

@@ -33,16 +33,21 @@ static void scatter_convert(
     }
 }
 
-static void scatter_begin(const ptir_tensor *out, const ptir_tensor *work, const ptir_team *team) {
-    if (work->data == out->data) return;
-    scatter_convert(work, out, team);
-    ptir_barrier(team);
+/* What a phase does. With a wider tensor to add up in, filling that and rounding it back are phases
+ * of their own. */
+enum scatter_part { SCATTER_FILL, SCATTER_WRITE, SCATTER_ROUND };
+
+static enum scatter_part scatter_part(const ptir_tensor *out, const ptir_tensor *work, int phase) {
+    return work->data == out->data ? SCATTER_WRITE : (enum scatter_part)phase;
 }
 
-static void scatter_end(const ptir_tensor *out, const ptir_tensor *work, const ptir_team *team) {
-    if (work->data == out->data) return;
-    ptir_barrier(team);
-    scatter_convert(out, work, team);
+/* Does a part that does not write the updates; what the kernel returns after the part. */
+static int scatter_around(
+    enum scatter_part part, const ptir_tensor *out, const ptir_tensor *work, const ptir_team *team
+) {
+    if (part == SCATTER_FILL) scatter_convert(work, out, team);
+    if (part == SCATTER_ROUND) scatter_convert(out, work, team);
+    return work->data == out->data || part == SCATTER_ROUND ? PTIR_OK : PTIR_AGAIN;
 }
 
 static int scatter_serves(const ptir_tensor *work, const ptir_tensor *updates, int kind) {
@@ -145,12 +150,13 @@ int PTIR_NAME(scatter)(const int64_t *words, char *const *base, const ptir_team 
     if (!scatter_serves(&work, &updates, kind) || index_along(&out, &indices, axis) ||
         scatter_check(&indices, out.size[axis]))
         return PTIR_REFUSED;
-    scatter_begin(&out, &work, team);
-    ptir_tensor mine = work;
-    scatter_cut(&mine, &indices, &updates, axis, team);
-    scatter_all(mine, &indices, &updates, axis, kind);
-    scatter_end(&out, &work, team);
-    return PTIR_OK;
+    enum scatter_part part = scatter_part(&out, &work, team->phase);
+    if (part == SCATTER_WRITE) {
+        ptir_tensor mine = work;
+        scatter_cut(&mine, &indices, &updates, axis, team);
+        scatter_all(mine, &indices, &updates, axis, kind);
+    }
+    return scatter_around(part, &out, &work, team);
 }
 
 /* --- rows --- */
@@ -189,10 +195,9 @@ int PTIR_NAME(scatter_nd)(const int64_t *words, char *const *base, const ptir_te
     int kind = (int)words[0];
     if (!scatter_serves(&work, &updates, kind) || scatter_points(&out, &indices))
         return PTIR_REFUSED;
-    scatter_begin(&out, &work, team);
-    scatter_rows(&work, &indices, &updates, kind, team);
-    scatter_end(&out, &work, team);
-    return PTIR_OK;
+    enum scatter_part part = scatter_part(&out, &work, team->phase);
+    if (part == SCATTER_WRITE) scatter_rows(&work, &indices, &updates, kind, team);
+    return scatter_around(part, &out, &work, team);
 }
 
 int PTIR_NAME(segment_reduce)(const int64_t *words, char *const *base, const ptir_team *team) {
@@ -206,15 +211,16 @@ int PTIR_NAME(segment_reduce)(const int64_t *words, char *const *base, const pti
     if (kind == COMBINE_REPLACE || !scatter_serves(&work, &data, kind) ||
         scatter_points(&out, &ids))
         return PTIR_REFUSED;
-    char value[16];
-    combine_chunk identity;
-    combine_identity((enum combine_kind)kind, wide, &identity, 1);
-    combine_store(value, 0, out.dtype, &identity, 1, 1);
-    ptir_tensor nothing = {.data = value, .dtype = out.dtype};
-    copy_tensor(&nothing, &out, team);
-    ptir_barrier(team);
-    scatter_begin(&out, &work, team);
-    scatter_rows(&work, &ids, &data, kind, team);
-    scatter_end(&out, &work, team);
-    return PTIR_OK;
+    if (!team->phase) {
+        char value[16];
+        combine_chunk identity;
+        combine_identity((enum combine_kind)kind, wide, &identity, 1);
+        combine_store(value, 0, out.dtype, &identity, 1, 1);
+        ptir_tensor nothing = {.data = value, .dtype = out.dtype};
+        copy_tensor(&nothing, &out, team);
+        return PTIR_AGAIN;
+    }
+    enum scatter_part part = scatter_part(&out, &work, team->phase - 1);
+    if (part == SCATTER_WRITE) scatter_rows(&work, &ids, &data, kind, team);
+    return scatter_around(part, &out, &work, team);
 }
