@@ -12,7 +12,7 @@ import numpy as np
 
 from ptir import config, engine, functional
 from ptir.backends import Backend, Handle
-from ptir.engine import Computed, Held, Plan
+from ptir.engine import Computed, Data, Held, Plan
 from ptir.ir import (
     LEAF,
     Dim,
@@ -26,7 +26,7 @@ from ptir.ir import (
     postorder,
     type_of,
 )
-from ptir.tensor import Tensor, lift, realize
+from ptir.tensor import Tensor, lift, owned, realize
 from ptir.trace import Traced, trace, with_parameters
 from ptir.tree import Shape, flatten
 
@@ -245,6 +245,8 @@ class Compiled(Generic[P, R]):
 
     def _held(self, x: Any) -> Held:
         """What holds the value of an argument, which is computed first if need be."""
+        if isinstance(x, np.ndarray):
+            return Data(owned(x))
         tensor = lift(x)
         if tensor.node.op is not LEAF and any(map(_is_traced, postorder(tensor.node))):
             raise self._nested()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from enum import StrEnum
 from threading import Lock
 from typing import Any
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, ref
 
 from . import attr
 from .attr import Attrs
@@ -31,6 +31,7 @@ class Source(ABC):
     type: Type
     role: Role = Role.ARGUMENT
     name: str | None = None
+    node: "ref[Node] | None" = None  # its leaf, while somebody has it
 
     @abstractmethod
     def load(self) -> Any:
@@ -84,11 +85,15 @@ def rebuild(node: Node, operands: tuple[Node, ...]) -> Node:
 
 
 def _intern(key: tuple[Op, tuple[Node, ...], Attrs], type: Type) -> Node:
-    node = object.__new__(Node)
-    node.op, node.operands, node.attrs = key
-    node.type = type
+    node = _new(*key, type)
     with _lock:
         return _interned.setdefault(key, node)
+
+
+def _new(op: Op, operands: tuple[Node, ...], attrs: Attrs, type: Type) -> Node:
+    node = object.__new__(Node)
+    node.op, node.operands, node.attrs, node.type = op, operands, attrs, type
+    return node
 
 
 BUILD.append(make)
@@ -121,9 +126,12 @@ CONSTANT = Op(
 
 def leaf(source: Source) -> Node:
     """A value that lies outside of the graph, known by the identity of its source."""
-    key = (LEAF, (), Attrs({"source": source}))  # nothing to check: each call's results are leaves
-    found = _interned.get(key)
-    return found if found is not None else _intern(key, source.type)
+    with _lock:
+        found = source.node() if source.node else None
+        if found is None:
+            found = _new(LEAF, (), Attrs({"source": source}), source.type)
+            source.node = ref(found)
+        return found
 
 
 def param(slot: int, type: Type) -> Node:

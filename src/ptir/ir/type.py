@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,12 @@ def tensor_type(shape: Sequence[Size], element: DTypeLike) -> TensorType:
 
 def type_of(array: np.ndarray[Any, Any]) -> TensorType:
     """The type of a NumPy array. Raises `SpecError` (`dtype`) if no PTIR dtype is its own."""
-    return TensorType(array.shape, dtype(array.dtype))
+    return _type_of(array.shape, array.dtype)
+
+
+@lru_cache(maxsize=1024)  # the arguments of a step come again and again
+def _type_of(shape: tuple[int, ...], element: np.dtype[Any]) -> TensorType:
+    return TensorType(shape, dtype(element))
 
 
 def bind(

@@ -8,6 +8,7 @@ from .core import capturing as capturing
 from .core import common_backend as common_backend
 from .core import is_eager as is_eager
 from .core import lift as lift
+from .core import owned as owned
 from .core import realize as realize
 from .core import tensor_of as tensor_of
 from .create import arange as arange

@@ -407,7 +407,7 @@ def lift(x: Operand, like: Tensor | None = None) -> Tensor:
         raise SpecError("dim", "tensor", message)
     if isinstance(x, Number) and not isinstance(x, np.generic):
         return Tensor(_number(x, weak_dtype(x, None if like is None else like.dtype)))
-    return Tensor(leaf(Data(_own(np.asarray(x)))))
+    return Tensor(leaf(Data(owned(np.asarray(x)))))
 
 
 def _number(x: Number, element: DType) -> Node:
@@ -420,7 +420,7 @@ def _number(x: Number, element: DType) -> Node:
         ) from None
 
 
-def _own(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def owned(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """A copy, unless nobody can write to the array: a lazy graph reads it later."""
     if array.flags.writeable or array.base is not None or not array.dtype.isnative:
         return array.astype(array.dtype.newbyteorder("="))

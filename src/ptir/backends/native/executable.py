@@ -79,6 +79,8 @@ class Executable:
         self._run = library().calls.ptir_run
         self._constants = self.plan.constants
         self._constants_at = self._constants.ctypes.data
+        places = [view.buffer for view in self.plan.results]
+        self._results = [(place.place == "output", place.number) for place in places]
         types = [t for i in program.inputs for t in tensors(i.type)]
         self._symbolic = tuple(slot for slot, t in enumerate(types) if t.symbols)
         self._symbolic_types = tuple(types[slot] for slot in self._symbolic)
@@ -91,19 +93,22 @@ class Executable:
             Handle((np.zeros if number in bound.zeros else np.empty)(shape, element))
             for number, (shape, element) in enumerate(bound.outputs)
         ]
-        with ARENAS.lend(bound.arena) as arena:
-            addresses = [arena.__array_interface__["data"][0], self._constants_at]
+        arena = ARENAS.take(bound.arena)
+        try:
+            addresses = [arena.address, self._constants_at]
             addresses += [h.address for h in handles]
             addresses += [h.address for h in outputs]
             pointers = array("Q", addresses)
             base = pointers.buffer_info()[0]
-            run = Run(bound, arena, self._constants, handles, outputs)
+            run = Run(bound, arena.array, self._constants, handles, outputs)
             for span in self.plan.spans:
                 if isinstance(span, Span):
                     self._native(span, words, base, run)
                 else:
                     self._host(span, run)
-        return [self._result(view, handles, outputs) for view in self.plan.results]
+        finally:
+            ARENAS.give_back(arena)
+        return [(outputs if is_made else handles)[number] for is_made, number in self._results]
 
     def memory(self, symbols: Mapping[str, int]) -> int:
         """The bytes that one run takes for these sizes, beside inputs and parameters."""
@@ -190,10 +195,6 @@ class Executable:
             known = self._hosts[node] = Interpreter(_alone(node))
         (made,) = known([_read(x, run) for x in operands], run.bound.symbols)
         return made
-
-    def _result(self, view: View, handles: Sequence[Handle], outputs: list[Handle]) -> Handle:
-        number = view.buffer.number
-        return outputs[number] if view.buffer.place == "output" else handles[number]
 
 
 def _alone(node: Node) -> Program:

@@ -1,10 +1,8 @@
 """Memory that plans run in: arenas that are used again, and a refusal where there is too little."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import final
+from typing import NamedTuple, final
 
 import numpy as np
 
@@ -19,44 +17,47 @@ KEPT = 4  # arenas that wait for the next run
 LARGE = 1 << 26  # bytes from which on the free memory is looked at first
 
 
+class Arena(NamedTuple):
+    """Bytes that begin at a cache line, and where."""
+
+    array: Array
+    address: int
+
+
 @final
 class Arenas:
-    """Arenas of any plan, by size: a run takes one and gives it back. For several threads."""
+    """Arenas of any plan: a run takes one and gives it back. For several threads."""
 
     def __init__(self) -> None:
-        self._free: list[Array] = []
+        self._free: list[Arena] = []
         self._lock = Lock()
 
-    @contextmanager
-    def lend(self, nbytes: int) -> Iterator[Array]:
-        """At least so many bytes that are aligned and nobody else's. Raises `SpecError`."""
-        arena = self._take(nbytes)
-        try:
-            yield arena
-        finally:
-            with self._lock:
-                self._free.append(arena)
-                self._free.sort(key=len)
-                del self._free[:-KEPT]
-
-    def _take(self, nbytes: int) -> Array:
+    def take(self, nbytes: int) -> Arena:
+        """At least so many bytes that are nobody else's. Raises `SpecError`."""
         with self._lock:
             for index, arena in enumerate(self._free):
-                if len(arena) >= nbytes:
+                if len(arena.array) >= nbytes:
                     return self._free.pop(index)
             self._free.clear()  # the larger one serves in their place
         return aligned(nbytes)
+
+    def give_back(self, arena: Arena) -> None:
+        with self._lock:
+            self._free.append(arena)
+            if len(self._free) > 1:
+                self._free.sort(key=lambda one: len(one.array))
+                del self._free[:-KEPT]
 
 
 ARENAS = Arenas()
 
 
-def aligned(nbytes: int) -> Array:
+def aligned(nbytes: int) -> Arena:
     """Fresh bytes that begin at a cache line. Raises `SpecError` where there are not so many."""
     refuse_excess(nbytes)
     whole = np.empty(nbytes + ALIGNMENT, np.uint8)
     skip = -whole.ctypes.data % ALIGNMENT
-    return whole[skip : skip + nbytes]
+    return Arena(whole[skip : skip + nbytes], whole.ctypes.data + skip)
 
 
 def refuse_excess(nbytes: int) -> None:
