@@ -106,6 +106,9 @@ class Config:
     verify = Knob(SWITCH, False, "verify the program before and after every pass")
     passes = Knob(LEFT_OUT, frozenset[str](), "passes to leave out of the pipeline: `-name,-other`")
     mmap = Knob(SWITCH, True, "map checkpoints into memory; `0` copies each tensor as it is read")
+    check_digests = Knob(
+        SWITCH, False, "compare the digests of a checkpoint that has them when it is opened"
+    )
     plan_cache = Knob(COUNT, 256, "compiled programs to keep; the least recently used goes first")
     dump_dir = Knob(FOLDER, None, "write programs as `.ptir` and `.json` into this folder")
     dump_mode = Knob(

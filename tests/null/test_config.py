@@ -24,6 +24,7 @@ VALUES = [
 ]
 DEFAULTS = {
     "backend": "native", "eager": False, "verify": False, "passes": frozenset(), "mmap": True,
+    "check_digests": False,
     "plan_cache": 256, "dump_dir": None, "dump_mode": "compile", "cache_dir": None,
     "threads": None, "isa": None, "library": None,
 }  # fmt: skip

@@ -1,9 +1,11 @@
-"""Reading GPTRSCHK v2: what must load, and what must be refused in words."""
+"""Reading GPTRSCHK v2: what must load, and what must be refused in words.
+
+What every format promises is in `tests/checkpoint`.
+"""
 
 import gc
 import json
 import os
-import sys
 import time
 import tracemalloc
 from pathlib import Path
@@ -15,9 +17,10 @@ import pytest
 
 from ptir.checkpoint import Checkpoint, CheckpointError
 from ptir.ir.dtype import bf16, f16, f32, si32
-from ptir.params import BaseParamId, ParamSpec, base_param_id
+from ptir.params import ParamSpec, base_param_id
+from tests.checkpoint.formats import use
 from tests.gptrschk import HEADER, Row, assemble, row
-from tests.mutate import boundary_cases, mutants, with_field
+from tests.mutate import boundary_cases, with_field
 
 F32 = np.array([[1.5, -2.0, np.inf], [0.0, 3e-45, 7.0]], np.float32)
 ARRAYS: dict[str, np.ndarray[Any, Any]] = {
@@ -114,24 +117,6 @@ def test_the_index_may_be_in_any_order(write):
 
 def test_a_file_without_tensors_loads(write):
     assert Checkpoint(write(bytes(assemble([]).data))).names() == ()
-
-
-def test_an_unknown_tensor_is_refused_with_the_nearest_name(write):
-    checkpoint = Checkpoint(write(bytes(SAMPLE.data)))
-    with pytest.raises(CheckpointError, match=r"no tensor 'blocks\.0\.v'; did you mean"):
-        checkpoint.spec("blocks.0.v")
-    with pytest.raises(CheckpointError, match=r"no tensor with the id 0x0+1$"):
-        checkpoint.load(BaseParamId(1))
-
-
-@pytest.mark.usefixtures("mmap_knob")
-def test_every_prefix_is_refused(write):
-    for length in range(len(SAMPLE.data)):
-        assert refusal(write(bytes(SAMPLE.data[:length])))
-
-
-def test_trailing_data_is_refused(write):
-    assert "has 1 bytes after its last tensor" in refusal(write(bytes(SAMPLE.data) + b"\0"))
 
 
 def test_bytes_after_the_last_entry_of_the_index_are_refused(write):
@@ -241,7 +226,8 @@ DOCUMENTS = [
     (b'{"kind": "gpt", "config": {"a": ' + DEEP + b"}}", "nested more than 32 deep"),
     (b'{"kind": "gpt", "config": ' + b'{"a":' * 40 + b"1" + b"}" * 41, "nested more than 32 deep"),
     (b'{"a": "' + b'\\"' * 500_000, "not valid JSON"),
-    (b'"' * 1_000_000, "not valid JSON"),
+    (b'"' * 600_001, "not valid JSON"),
+    (b'"' * 1_000_000, "1000000 parts; at most 655360 are read"),
     (b'{"kind": "gpt", "config": {}}' + b" " * (1 << 20), "at most 1048576 are read"),
 ]
 
@@ -260,28 +246,6 @@ def test_brackets_inside_strings_are_not_depth(write):
     checkpoint = Checkpoint(write(bytes(assemble([], header).data)))
     assert checkpoint.config == {"a": text}
     assert checkpoint.runtime == {"functional_overrides": {}}
-
-
-# What the fuzzers hold.
-
-
-def use(path: Path) -> bool:
-    """Whether `path` loads; then each tensor is what its spec says and is read to its last byte."""
-    message = ""
-    try:
-        checkpoint = Checkpoint(path)
-    except CheckpointError as error:
-        message = str(error)
-    assert message.isprintable()
-    if message:
-        return False
-    total = 0
-    for name in checkpoint.names():
-        loaded, spec = checkpoint.load(base_param_id(name)), checkpoint.spec(name)
-        assert (loaded.dtype, loaded.shape) == (spec.dtype.numpy, spec.shape)
-        total += len(loaded.tobytes())
-    assert total < path.stat().st_size
-    return True
 
 
 TINY = assemble([], {"kind": "g", "config": {}})
@@ -306,7 +270,7 @@ def test_boundary_values_cost_no_time_and_no_memory(write, sample):
         path = write(mutant)
         tracemalloc.start()
         began = time.process_time()
-        outcomes.add(use(path))
+        outcomes.add(isinstance(use(path), str))
         spent = time.process_time() - began
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
@@ -315,65 +279,7 @@ def test_boundary_values_cost_no_time_and_no_memory(write, sample):
     assert outcomes == {True, False}  # some boundary is the value that the field had
 
 
-def test_20_000_mutants_are_refused_or_valid(write):
-    loaded = 0
-    for mutant in mutants(bytes(SAMPLE.data), SAMPLE.fields, seed=2, count=20_000):
-        loaded += use(write(mutant))
-    assert 200 < loaded < 15_000  # the mutants reach past the first check, and are hostile
-
-
-FORBIDDEN = ("exec", "compile", "import", "pickle", "subprocess", "os.system", "ctypes", "socket")
-watched: list[str] = []
-watching = False
-
-
-def watch(event: str, args: object) -> None:
-    if watching and event.startswith(FORBIDDEN):
-        watched.append(event)
-
-
-def test_hostile_files_run_no_code(write):
-    global watching
-    hostile = list(mutants(bytes(SAMPLE.data), SAMPLE.fields, seed=3, count=500))
-    for mutant in hostile:  # codecs are imported on first use
-        use(write(mutant))
-    sys.addaudithook(watch)
-    watching = True
-    try:
-        for mutant in hostile:
-            use(write(mutant))
-        assert watched == []
-        compile("1", "the hook does see", "eval")
-        assert watched == ["compile"]
-    finally:
-        watching = False
-
-
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="descriptors are counted in /proc")
-@pytest.mark.usefixtures("mmap_knob")
-def test_descriptors_do_not_leak(write):
-    good, bad = bytes(SAMPLE.data), bytes(SAMPLE.data[:-1])
-    use(write(good))
-    before = len(os.listdir("/proc/self/fd"))
-    for _ in range(50):
-        assert use(write(good))
-        assert not use(write(bad))
-    assert len(os.listdir("/proc/self/fd")) == before
-
-
 # What is not a file to read.
-
-
-def test_what_is_not_a_regular_file_is_refused_at_once(tmp_path, write):
-    fifo, link = tmp_path / "fifo", tmp_path / "link"
-    os.mkfifo(fifo)
-    link.symlink_to(write(bytes(SAMPLE.data)))
-    assert "not a regular file" in refusal(fifo)
-    assert "symbolic link" in refusal(link)
-    assert "folder" in refusal(tmp_path)
-    assert "not a regular file" in refusal(Path(os.devnull))
-    assert "No such file" in refusal(tmp_path / "absent")
-    assert "is not a GPTRSCHK checkpoint: it is empty" in refusal(write(b""))
 
 
 def test_what_is_not_a_regular_file_is_not_even_opened(tmp_path, monkeypatch):
@@ -402,23 +308,3 @@ def test_a_path_is_shown_escaped_and_a_nul_is_refused():
     with pytest.raises(CheckpointError) as caught:
         Checkpoint("bad\n\x1b[31m\0")
     assert str(caught.value).isprintable()
-
-
-@pytest.mark.usefixtures("mmap_knob")
-def test_a_file_that_is_cut_while_open_is_refused(write):
-    path = write(bytes(SAMPLE.data))
-    checkpoint = Checkpoint(path)
-    checkpoint.check_size()
-    os.truncate(path, len(SAMPLE.data) - 1)
-    with pytest.raises(CheckpointError, match="when it was opened"):
-        checkpoint.load(base_param_id("blocks.0.w"))
-    with pytest.raises(CheckpointError, match="when it was opened"):
-        checkpoint.check_size()
-
-
-def test_copied_tensors_survive_a_cut(write, monkeypatch):
-    monkeypatch.setenv("PTIR_MMAP", "0")
-    path = write(bytes(SAMPLE.data))
-    loaded = Checkpoint(path).load(base_param_id("blocks.0.w"))
-    os.truncate(path, 0)
-    np.testing.assert_array_equal(loaded, F32)

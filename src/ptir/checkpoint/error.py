@@ -1,6 +1,7 @@
 """What is said when a file of tensors cannot be used: which file, which tensor, which fact."""
 
 import os
+import reprlib
 
 from ptir.ir.error import PtirError
 
@@ -29,3 +30,8 @@ def printable(text: str, limit: int = 80) -> str:
     """`text` on one safe line: cut to `limit` characters, controls and surrogates escaped."""
     short = text if len(text) <= limit else text[:limit] + "…"
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in short)
+
+
+def shown(value: object) -> str:
+    """A value out of a file on one safe line, cut before it is spelled: it may be huge."""
+    return printable(reprlib.repr(value))

@@ -8,8 +8,11 @@ import weakref
 from typing import Any, final
 
 import numpy as np
+from blake3 import blake3
 
-from .error import CheckpointError, Path
+from .error import CheckpointError, Path, printable
+
+_DIGEST_BLOCK = 4 << 20
 
 
 @final
@@ -17,14 +20,14 @@ class RegularFile:
     """A regular file opened for reading; its arrays are views of one private mapping, or copies.
 
     `mapped=False` copies, which survives a file that another process truncates. A link, FIFO,
-    device or folder is refused before it is opened. Raises CheckpointError. Every method may be
-    called from any thread.
+    device or folder is refused before it is opened; a link that leads to a file inside the folder
+    `within` is followed. Raises CheckpointError. Every method may be called from any thread.
     """
 
-    def __init__(self, path: Path, *, mapped: bool) -> None:
+    def __init__(self, path: Path, *, mapped: bool, within: Path | None = None) -> None:
         self.path = os.fspath(path)
         try:
-            self._fd = _open_regular(path)
+            self._fd = _open_regular(path if within is None else _followed(path, within))
             weakref.finalize(self, os.close, self._fd)
             self.size = os.fstat(self._fd).st_size
             self._map = None
@@ -46,6 +49,27 @@ class RegularFile:
     def read(self, offset: int, count: int) -> bytes:
         """A copy of `count` bytes at `offset`; the caller has checked that they are inside."""
         return self._copy(offset, count).tobytes()
+
+    def section(self, what: str, at: int, length: int, limit: int) -> bytes:
+        """A copy of `length` bytes at `at`, if they are inside and no more than `limit`.
+
+        `what` names them in messages. Raises CheckpointError.
+        """
+        if length > limit:
+            fact = f"{what} has {length} bytes; at most {limit} are read"
+            raise CheckpointError(self.path, fact)
+        if at + length > self.size:
+            fact = f"{what} needs bytes {at} to {at + length} but the file has {self.size}"
+            raise CheckpointError(self.path, fact)
+        return self.read(at, length)
+
+    def digest(self, offset: int, count: int) -> bytes:
+        """The BLAKE3 digest of `count` bytes at `offset`, read and never mapped."""
+        self.check_size()
+        found = blake3()
+        for at in range(offset, offset + count, _DIGEST_BLOCK):
+            found.update(self._copy(at, min(_DIGEST_BLOCK, offset + count - at)).data)
+        return found.digest()
 
     def array(
         self, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]
@@ -84,6 +108,16 @@ def _open_regular(path: Path) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def _followed(path: Path, within: Path) -> str:
+    """Where `path` leads, links and all. Raises CheckpointError if that is not in `within`."""
+    real, root = os.path.realpath(path), os.path.realpath(within)
+    if os.path.commonpath((real, root)) != root:
+        raise CheckpointError(
+            path, f"leads out of {printable(root, 4096)}, to {printable(real, 4096)}"
+        )
+    return real
 
 
 def _check_regular(path: Path, mode: int) -> None:

@@ -1,79 +1,62 @@
-"""`GPTRSCHK` version 2: a model's config and tensors in one little-endian file, as in gpt.rs.
+"""`GPTRSCHK`: a model's config and tensors in one little-endian file, version 2 as in gpt.rs.
 
-Knows the layout and trusts nothing in it; does not know what a `kind` of model needs.
+Version 3, ours, adds types, aligned data, and digests: behind the data one of each tensor, then a
+seal, the digest of all that is not data. Knows the layout and trusts nothing in it; does not know
+what a `kind` of model needs.
 """
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, final
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from blake3 import blake3
 
-from ptir import config as knobs
-from ptir.ir.dtype import bf16, dtype, f16, f32, si32
-from ptir.ir.error import SpecError, nearest
-from ptir.params import BaseParamId, ParamSource, ParamSpec, base_param_id
-
-from . import index
+from . import index, packing, table
 from .atomic import replace_file
+from .contents import Contents, Part
 from .cursor import Cursor
 from .document import MAX_BYTES as MAX_CONFIG_BYTES
 from .document import dump_object, parse_object
-from .error import CheckpointError, Path, printable
+from .error import CheckpointError, Path, shown
 from .file import RegularFile
 from .index import Entry
 
 MAGIC = b"GPTRSCHK"
-VERSION = 2
+ALIGNMENT = 64  # of the first tensor; in version 3 of each one
+DIGEST = 32
 _FIXED = len(MAGIC) + 4 + 4  # magic, version, config_len
-_SMALLEST_ENTRY = 4 + 1 + 16 + 4 + 4 + 1 + 8 + 8
-_LARGEST_ENTRY = _SMALLEST_ENTRY + index.MAX_NAME_BYTES + 8 * index.MAX_RANK
-_MAX_INDEX_BYTES = 4 + index.MAX_TENSORS * _LARGEST_ENTRY
-_DTYPES = {0: f32, 1: f16, 2: bf16, 3: si32}
-_TAGS = {element: tag for tag, element in _DTYPES.items()}
-_ALIGNMENT = 64
 
 
-@final
-class Checkpoint(ParamSource):
-    """An open checkpoint. All of its header is checked here; tensors are read on first use.
+@dataclass(frozen=True, slots=True)
+class _Version:
+    number: int
+    form: table.Form
+    alignment: int
+    has_digests: bool
 
-    `kind` names the architecture, `config` is its JSON object, `runtime` the optional runtime
-    section. Tensors are read-only views of the mapped file (copies under PTIR_MMAP=0); the mapping
-    lives as long as they do. Raises CheckpointError.
-    """
+    def tail(self, count: int) -> int:
+        """Bytes behind the data of `count` tensors."""
+        return DIGEST * (count + 1) if self.has_digests else 0
 
-    def __init__(self, path: Path) -> None:
-        self._file = RegularFile(path, mapped=knobs.current().mmap)
-        self.path = self._file.path
-        at, header = _read_config(self._file)
-        self.kind, self.config, self.runtime = _sections(self.path, header)
-        start, entries = _read_index(self._file, at)
-        index.check_layout(self.path, entries, start, self._file.size)
-        self._entries = {entry.name: entry for entry in sorted(entries, key=lambda e: e.name)}
-        self._by_id = {base_param_id(name): entry for name, entry in self._entries.items()}
 
-    def names(self) -> tuple[str, ...]:
-        return tuple(self._entries)
+_OLD = table.Form("version 2", table.OLD_TAGS, has_ids=True)
+_NEW = table.Form("version 3", table.ALL_TAGS, has_ids=True, reserved_is_zero=True)
+_VERSIONS = {2: _Version(2, _OLD, 1, False), 3: _Version(3, _NEW, ALIGNMENT, True)}
 
-    def spec(self, name: str) -> ParamSpec:
-        if name not in self._entries:
-            near = nearest(name, self._entries) if len(self._entries) < 1000 else ""
-            raise CheckpointError(self.path, f"has no tensor '{printable(name)}'{near}")
-        return self._entries[name].spec
 
-    def load(self, base_id: BaseParamId) -> np.ndarray[Any, Any]:
-        entry = self._by_id.get(base_id)
-        if entry is None:
-            raise CheckpointError(self.path, f"has no tensor with the id {base_id:#034x}")
-        return self._file.array(entry.offset, entry.shape, entry.dtype.numpy)
-
-    def check_size(self) -> None:
-        """Raise CheckpointError if the file changed size since it was opened.
-
-        Call it before a program reads mapped tensors: beyond a cut they kill the process.
-        """
-        self._file.check_size()
+def read(file: RegularFile) -> Contents:
+    """What a checkpoint holds, its magic being seen already. Raises CheckpointError."""
+    version, at, header = _read_config(file)
+    kind, config, runtime = _sections(file.path, header)
+    start, entries = table.read(file, at, version.form)
+    end = file.size - version.tail(len(entries))
+    if version.has_digests:
+        entries = _sealed(file, start, end, entries)
+    index.check_layout(file.path, entries, start, end, version.alignment)
+    parts = [Part(file, entries)]
+    return Contents(f"GPTRSCHK {version.number}", parts, kind, config, runtime)
 
 
 def save(
@@ -83,79 +66,68 @@ def save(
     config: Mapping[str, Any],
     runtime: Mapping[str, Any] | None = None,
     tensors: Mapping[str, np.ndarray[Any, Any]],
+    version: int = 3,
 ) -> None:
-    """Write a version 2 checkpoint to `path`, whole or not at all.
+    """Write a checkpoint to `path`, whole or not at all.
 
-    Tensors are f32, f16, bf16 or si32, of rank 0 to 32, and are asked for one at a time (twice: for
-    the index, then for the data). Raises CheckpointError; an older file is then untouched.
+    Tensors have rank 0 to 32 and are asked for one at a time (twice: for the index, then for the
+    data). Version 3 holds every type and a digest of each tensor; version 2, for gpt.rs, only f32,
+    f16, bf16 and si32. Raises CheckpointError; an older file is then untouched.
     """
+    layout = _version(path, version, "is written")
     sections = {"kind": kind, "config": dict(config)}
     if runtime is not None:
         sections["runtime"] = dict(runtime)
     document = dump_object(path, "config", sections)
     _sections(path, sections)
-    specs = [(name, _writable(path, name, tensors[name])) for name in sorted(tensors)]
-    header, entries = _header(path, document, specs)
-    replace_file(path, _blocks(path, header, entries, tensors))
+    specs = packing.specs(path, layout.form.name, layout.form.tags.values(), tensors)
+    header, entries = _header(document, specs, layout)
+    replace_file(path, _blocks(path, header, entries, tensors, layout))
 
 
-def _read_config(file: RegularFile) -> tuple[int, dict[str, Any]]:
-    """Where the index section starts, and the config JSON before it."""
-    start = file.read(0, min(_FIXED, file.size))
-    if not start.startswith(MAGIC):
-        found = f"it starts with {start[: len(MAGIC)]!r}" if start else "it is empty"
-        raise CheckpointError(file.path, f"is not a GPTRSCHK checkpoint: {found}")
-    fixed = Cursor(file.path, "file", start)
+def verify(file: RegularFile, entry: Entry) -> None:
+    """Raise CheckpointError unless a tensor, and the zeros behind it, are what was written."""
+    filling = file.read(entry.end, -entry.nbytes % ALIGNMENT)
+    if file.digest(entry.offset, entry.nbytes) != entry.digest or any(filling):
+        fact = "is damaged: its data are not those of its digest; fetch or save it again"
+        raise CheckpointError(file.path, fact, entry.name)
+
+
+def _version(path: Path, number: int, done: str) -> _Version:
+    if number not in _VERSIONS:
+        known = " or ".join(map(str, _VERSIONS))
+        raise CheckpointError(path, f"is GPTRSCHK version {number}; version {known} {done}")
+    return _VERSIONS[number]
+
+
+def _read_config(file: RegularFile) -> tuple[_Version, int, dict[str, Any]]:
+    """The version, where the section of the index starts, and the config JSON before it."""
+    fixed = Cursor(file.path, "file", file.read(0, min(_FIXED, file.size)))
     fixed.take(len(MAGIC), "magic")
-    version = fixed.u32("version")
-    if version != VERSION:
-        raise CheckpointError(file.path, f"is GPTRSCHK version {version}; version 2 is read")
+    version = _version(file.path, fixed.u32("version"), "is read")
     length = fixed.u32("config_len")
-    raw = _section(file, "config", _FIXED, length, MAX_CONFIG_BYTES)
-    return _FIXED + length, parse_object(file.path, "config", raw)
+    raw = file.section("config", _FIXED, length, MAX_CONFIG_BYTES)
+    return version, _FIXED + length, parse_object(file.path, "config", raw)
 
 
-def _read_index(file: RegularFile, at: int) -> tuple[int, list[Entry]]:
-    """Where the data starts, and the entries of the index at `at`, each checked by itself."""
-    raw = _section(file, "index_len", at, 4, 4)
-    length = int.from_bytes(raw, "little")
-    cursor = Cursor(file.path, "index", _section(file, "index", at + 4, length, _MAX_INDEX_BYTES))
-    count = cursor.u32("count")
-    index.check_count(file.path, count)
-    if count * _SMALLEST_ENTRY > cursor.left:
-        raise CheckpointError(file.path, f"index of {length} bytes cannot hold {count} tensors")
-    entries = [_entry(file.path, cursor) for _ in range(count)]
-    cursor.finish()
-    return at + 4 + length, entries
-
-
-def _section(file: RegularFile, what: str, at: int, length: int, limit: int) -> bytes:
-    if length > limit:
-        raise CheckpointError(file.path, f"{what} has {length} bytes; at most {limit} are read")
-    if at + length > file.size:
-        fact = f"{what} needs bytes {at} to {at + length} but the file has {file.size}"
+def _sealed(file: RegularFile, start: int, end: int, entries: Sequence[Entry]) -> list[Entry]:
+    """The entries with their digests, which the seal shows to be the ones that were written."""
+    if end < start:
+        fact = f"ends inside its digests: {file.size - end} bytes wanted, {file.size - start} left"
         raise CheckpointError(file.path, fact)
-    return file.read(at, length)
+    raw = file.read(end, file.size - end)
+    digests, seal = raw[:-DIGEST], raw[-DIGEST:]
+    if seal != _seal(file.read(0, start), digests):
+        fact = "is damaged: its header and digests are not those that were sealed"
+        raise CheckpointError(file.path, f"{fact}; fetch or save it again")
+    return [
+        replace(entry, digest=digests[DIGEST * i : DIGEST * (i + 1)])
+        for i, entry in enumerate(entries)
+    ]
 
 
-def _entry(path: str, cursor: Cursor) -> Entry:
-    length = cursor.u32("name_len")
-    index.check_name_length(path, length)
-    name = index.decode_name(path, cursor.take(length, "a name"))
-    base_id = cursor.u128("base_id")
-    if base_id not in (0, base_param_id(name)):  # 0: the writer left it to the reader
-        fact = f"base id {base_id:#034x} is not the id of its name, {base_param_id(name):#034x}"
-        raise CheckpointError(path, fact, name)
-    rank = cursor.u32("rank")
-    index.check_rank(path, name, rank)
-    shape = cursor.u64s(rank, "dims")
-    tag = cursor.u32("dtype")
-    if tag not in _DTYPES:
-        raise CheckpointError(path, f"dtype tag {tag} is unknown; have {_known_tags()}", name)
-    cursor.u8("reserved")  # other writers keep a flag here
-    offset, nbytes = cursor.u64("offset"), cursor.u64("byte_len")
-    index.check_extent(path, name, _DTYPES[tag], shape, nbytes)
-    return Entry(name, _DTYPES[tag], shape, offset, nbytes)
+def _seal(header: bytes, digests: bytes) -> bytes:
+    return blake3(header).update(digests).digest()
 
 
 def _sections(
@@ -164,10 +136,8 @@ def _sections(
     """`kind`, `config`, `runtime`. A kind names a module, so nothing but an identifier passes."""
     kind, config, runtime = (header.get(key) for key in ("kind", "config", "runtime"))
     if not isinstance(kind, str) or not kind.isascii() or not kind.isidentifier():
-        shown = printable(repr(kind))
-        raise CheckpointError(
-            path, f'config needs "kind", an identifier such as "gpt"; got {shown}'
-        )
+        fact = f'config needs "kind", an identifier such as "gpt"; got {shown(kind)}'
+        raise CheckpointError(path, fact)
     if not isinstance(config, dict):
         raise CheckpointError(path, f'config needs "config", an object; got {_json_type(config)}')
     if runtime is not None and not isinstance(runtime, dict):
@@ -176,71 +146,35 @@ def _sections(
     return kind, config, runtime
 
 
-def _writable(path: Path, name: str, array: np.ndarray[Any, Any]) -> ParamSpec:
-    try:
-        element = dtype(array.dtype)
-    except SpecError as error:
-        raise CheckpointError(path, error.message, name) from error
-    if element not in _TAGS:
-        raise CheckpointError(path, f"version 2 cannot hold {element}; have {_known_tags()}", name)
-    return ParamSpec(element, array.shape)
-
-
-def _header(
-    path: Path, document: bytes, specs: Sequence[tuple[str, ParamSpec]]
-) -> tuple[bytes, list[Entry]]:
-    """Everything before the data, held to the reader's own rules."""
-    index.check_count(path, len(specs))
-    for name, spec in specs:
-        index.check_name_length(path, len(name))
-        index.decode_name(path, name.encode("utf-8", "surrogatepass"))
-        index.check_rank(path, name, len(spec.shape))
-    length = len(_packed_index(index.place(specs, 0)))
+def _header(document: bytes, specs: packing.Specs, version: _Version) -> tuple[bytes, list[Entry]]:
+    """Everything before the data, and where the data go."""
+    length = len(table.pack(index.place(specs, 0), version.form))
     # JSON may end in spaces; here they bring the data to an aligned offset.
-    document += b" " * (-(_FIXED + len(document) + 4 + length) % _ALIGNMENT)
-    start = _FIXED + len(document) + 4 + length
-    entries = index.place(specs, start)
-    packed = _packed_index(entries)
-    parts = (
-        MAGIC,
-        struct.pack("<II", VERSION, len(document)),
-        document,
-        struct.pack("<I", length),
-        packed,
-    )
-    return b"".join(parts), entries
-
-
-def _packed_index(entries: Iterable[Entry]) -> bytes:
-    packed = [_packed_entry(entry) for entry in entries]
-    return b"".join((struct.pack("<I", len(packed)), *packed))
-
-
-def _packed_entry(entry: Entry) -> bytes:
-    name, rank = entry.name.encode("ascii"), len(entry.shape)
-    return struct.pack(
-        f"<I{len(name)}s16sI{rank}QIBQQ",
-        *(len(name), name, entry.base_id.to_bytes(16, "little")),
-        *(rank, *entry.shape, _TAGS[entry.dtype]),
-        *(0, entry.offset, entry.nbytes),
-    )
+    document += b" " * (-(_FIXED + len(document) + length) % ALIGNMENT)
+    entries = index.place(specs, _FIXED + len(document) + length, version.alignment)
+    fixed = MAGIC + struct.pack("<II", version.number, len(document))
+    return fixed + document + table.pack(entries, version.form), entries
 
 
 def _blocks(
-    path: Path, header: bytes, entries: Sequence[Entry], tensors: Mapping[str, np.ndarray[Any, Any]]
+    path: Path,
+    header: bytes,
+    entries: Sequence[Entry],
+    tensors: Mapping[str, np.ndarray[Any, Any]],
+    version: _Version,
 ) -> Iterator[bytes | memoryview]:
-    """The file from front to back, one tensor in memory at a time."""
+    """The file from front to back; digests come last, so that each tensor is made only once."""
     yield header
-    for entry in entries:
-        array = tensors[entry.name]
-        if _writable(path, entry.name, array) != entry.spec:
-            raise CheckpointError(path, "changed its type while it was saved", entry.name)
-        native = np.ascontiguousarray(array, entry.dtype.numpy)
-        yield native.reshape(-1).view(np.uint8).data
-
-
-def _known_tags() -> str:
-    return ", ".join(f"{element} ({tag})" for tag, element in _DTYPES.items())
+    digests = b""
+    for block in packing.blocks(path, entries, tensors):
+        yield block
+        if version.has_digests:
+            digests += blake3(block).digest()
+        filling = -len(block) % version.alignment
+        if filling:
+            yield bytes(filling)
+    if version.has_digests:
+        yield digests + _seal(header, digests)
 
 
 def _json_type(value: object) -> str:

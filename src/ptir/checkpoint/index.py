@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ptir.ir.dtype import DType
 from ptir.ir.error import SpecError
-from ptir.params import BaseParamId, ParamSpec, base_param_id
+from ptir.params import BaseParamId, ParamSpec, base_param_id, check_name
 
 from .error import CheckpointError, Path
 
@@ -19,13 +19,17 @@ _MAX_TENSOR_BYTES = (1 << 63) - 1  # NumPy's own limit; a product beyond it has 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One tensor of an index; its packed row-major bytes are at `offset` from the file's start."""
+    """One tensor of an index; its packed row-major bytes are at `offset` from the file's start.
+
+    `digest` is their BLAKE3 digest, where the format has one.
+    """
 
     name: str
     dtype: DType
     shape: tuple[int, ...]
     offset: int
     nbytes: int
+    digest: bytes | None = None
 
     @property
     def base_id(self) -> BaseParamId:
@@ -67,7 +71,7 @@ def decode_name(path: Path, raw: bytes) -> str:
         shown = raw.decode("utf-8", "backslashreplace")
         raise CheckpointError(path, "name is not valid UTF-8", shown) from error
     try:
-        base_param_id(name)
+        check_name(name)
     except SpecError as error:
         raise CheckpointError(path, error.message, name) from error
     return name
@@ -84,11 +88,14 @@ def check_extent(path: Path, name: str, dtype: DType, shape: Sequence[int], nbyt
         raise CheckpointError(path, fact, name)
 
 
-def check_layout(path: Path, entries: Sequence[Entry], start: int, end: int) -> None:
+def check_layout(
+    path: Path, entries: Sequence[Entry], start: int, end: int, alignment: int = 1
+) -> None:
     """Raise CheckpointError unless the tensors fill the bytes from `start` to `end` of the file.
 
-    No tensor lies outside, none overlaps another, no byte is unaccounted for, no name comes twice.
-    The order on disk is free; a tensor without elements may stand at the border of any other.
+    Each one begins at a multiple of `alignment`, right behind another that is filled up to it. No
+    tensor lies outside, none overlaps another, no byte is unaccounted for, no name comes twice. The
+    order on disk is free; a tensor without elements may stand at the border of any other.
     """
     seen: set[str] = set()
     for entry in entries:
@@ -105,15 +112,20 @@ def check_layout(path: Path, entries: Sequence[Entry], start: int, end: int) -> 
         if entry.offset > reached:
             fact = f"{entry.offset - reached} unused bytes before it, at {reached}"
             raise CheckpointError(path, fact, entry.name)
-        reached = entry.end
+        reached = aligned(entry.end, alignment)
     if reached != end:
         raise CheckpointError(path, f"has {end - reached} bytes after its last tensor")
 
 
-def place(specs: Sequence[tuple[str, ParamSpec]], start: int) -> list[Entry]:
-    """Entries for tensors packed in the order given, the first one at `start`."""
+def aligned(offset: int, alignment: int) -> int:
+    """The first multiple of `alignment` that is not before `offset`."""
+    return -(-offset // alignment) * alignment
+
+
+def place(specs: Sequence[tuple[str, ParamSpec]], start: int, alignment: int = 1) -> list[Entry]:
+    """Entries for tensors in the order given, the first one at `start`, each one aligned."""
     sizes = [spec.nbytes for _, spec in specs]
-    offsets = itertools.accumulate(sizes, initial=start)
+    offsets = itertools.accumulate((aligned(size, alignment) for size in sizes), initial=start)
     return [
         Entry(name, spec.dtype, spec.shape, offset, size)
         for (name, spec), offset, size in zip(specs, offsets, sizes, strict=False)

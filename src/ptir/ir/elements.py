@@ -34,10 +34,7 @@ def pack(literal: Literal) -> bytes:
     """Row-major little-endian bytes; 4-bit elements two to a byte, low nibble first."""
     if literal.type.dtype.bits != 4:
         return literal.array.tobytes()
-    nibbles = literal.array.reshape(-1).astype(np.int8).view(np.uint8) & 15
-    if nibbles.size % 2:
-        nibbles = np.append(nibbles, np.uint8(0))
-    return (nibbles[::2] | nibbles[1::2] << 4).astype(np.uint8).tobytes()
+    return pack_nibbles(literal.array).tobytes()
 
 
 def unpack(type: TensorType, data: bytes) -> Literal:
@@ -48,7 +45,7 @@ def unpack(type: TensorType, data: bytes) -> Literal:
         raise SpecError("parse", "literal", f"{type} is {wanted} bytes, {len(data)} came")
     raw = np.frombuffer(data, np.uint8)
     if element.bits == 4:
-        flat = _nibbles(raw, size, element)
+        flat = unpack_nibbles(raw, size, element)
     elif element.kind == "bool":
         if raw.max(initial=0) > 1:
             raise SpecError("parse", "literal", "a byte of i1 is 0 or 1")
@@ -58,7 +55,16 @@ def unpack(type: TensorType, data: bytes) -> Literal:
     return Literal(flat.reshape(type.static_shape))
 
 
-def _nibbles(raw: Array, size: int, element: DType) -> Array:
+def pack_nibbles(array: Array) -> Array:
+    """The bytes [⌈N/2⌉] of N 4-bit elements in row-major order, low nibble first."""
+    nibbles = array.reshape(-1).astype(np.int8).view(np.uint8) & 15
+    if nibbles.size % 2:
+        nibbles = np.append(nibbles, np.uint8(0))
+    return nibbles[::2] | nibbles[1::2] << 4
+
+
+def unpack_nibbles(raw: Array, size: int, element: DType) -> Array:
+    """`size` 4-bit elements of packed bytes; a `SpecError` if an unused last nibble is not zero."""
     nibbles = np.stack((raw & 15, raw >> 4), axis=-1).reshape(-1)
     if nibbles[size:].any():
         raise SpecError("parse", "literal", "the unused last nibble is not zero")

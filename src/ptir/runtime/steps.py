@@ -67,7 +67,7 @@ class Steps:
         step = at_work.decode if name == "decode" else at_work.prefill
         noted = profile.span(name, "step", tokens=len(ids), past=past)
         with noted, self._functionals.installed():
-            logits, cache = step(_tensor([ids]), cache, _tensor([past]))
+            logits, cache = step(_array([ids]), cache, _array([past]))
             return _first(logits), cache
 
     def score(self, ids: Sequence[int]) -> Array:
@@ -75,7 +75,7 @@ class Steps:
         at_work = self._open()
         noted = profile.span("score", "step", tokens=len(ids))
         with noted, self._functionals.installed():
-            return _first(at_work.score(_tensor([ids])))
+            return _first(at_work.score(_array([ids])))
 
     def plan(self, step: Step, batch: int = 1) -> Plan:
         """The plan of a step on so many sequences side by side. Nothing is run and no weight is
@@ -130,8 +130,12 @@ def _plan(step: compiled.Compiled[P, Any], *args: P.args, **kwargs: P.kwargs) ->
     return engine.plan_of(step.trace(*args, **kwargs).program, step.backend)[0]
 
 
+def _array(numbers: Sequence[int] | Sequence[Sequence[int]]) -> Array:
+    return np.array(numbers, np.int32)
+
+
 def _tensor(numbers: Sequence[int] | Sequence[Sequence[int]]) -> Tensor:
-    return as_tensor(np.array(numbers, np.int32))
+    return as_tensor(_array(numbers))
 
 
 def _first(batch: Tensor) -> Array:
