@@ -360,8 +360,17 @@ def test_each_layer_has_its_own_part_of_a_cache(backend):
     wanted = data.copy()
     for index, rows in enumerate((k, v)):
         wanted[1, index, 0, :, 2:4], wanted[1, index, 1, :, 0:2] = rows
-        np.testing.assert_array_equal(new.of(1)[index].numpy(), wanted[1, index])
+        np.testing.assert_array_equal(new.of(1, 2)[index].numpy(), wanted[1, index])
     np.testing.assert_array_equal(new.data.numpy(), wanted)
+
+
+def test_fewer_sequences_than_a_cache_has_rows_use_the_first(backend):
+    data, new = normal(1, 2, 3, 1, 4, 2), normal(2, 1, 1, 2, seed=1)
+    past = as_tensor(np.array([3, 1], "i4"))
+    after = KVCache(as_tensor(data)).updated(0, as_tensor(new), as_tensor(new), past)
+    np.testing.assert_array_equal(after.data.numpy()[:, :, 2], data[:, :, 2])
+    assert [t.shape[0] for t in after.of(0, 2)] == [2, 2]
+    np.testing.assert_array_equal(after.of(0, 2)[1].numpy()[0, :, 3], new[0, :, 0])
 
 
 def test_a_cache_does_not_shrink():

@@ -13,10 +13,11 @@ from .define import Types, functional
 
 @functional
 def update_cache(cache: Tensor, k: Tensor, v: Tensor, past: Tensor, *, layer: int) -> Tensor:
-    """cache [L, 2, B, H, C, D] with the keys and values of one layer, each [B, H, T, D], written
-    at positions `past[b] …`.
+    """cache [L, 2, S, H, C, D] with the keys and values of one layer, each [B, H, T, D], written
+    into its first B sequences at positions `past[b] …`.
 
-    past [B] holds integers. A position outside the capacity C is an error, never a wild write.
+    past [B] holds integers. B is at most S. A position outside the capacity C is an error, never a
+    wild write.
     """
     check.floating("update_cache", cache=cache, k=k, v=v)
     check.rank("update_cache", 6, cache=cache)
@@ -24,11 +25,12 @@ def update_cache(cache: Tensor, k: Tensor, v: Tensor, past: Tensor, *, layer: in
     check.integers("update_cache", past=past)
     check.size("update_cache", "cache", cache, 1, 2, "keys and values")
     for name, new in (("k", k), ("v", v)):
-        for axis, of in ((0, 2), (1, 3), (3, 5)):
+        for axis, of in ((1, 3), (3, 5)):
             check.size("update_cache", name, new, axis, cache.shape[of], f"axis {of} of cache")
-    check.size("update_cache", "v", v, 2, k.shape[2], "the positions of k")
+    for axis, what in ((0, "the batch"), (2, "the positions")):
+        check.size("update_cache", "v", v, axis, k.shape[axis], f"{what} of k")
     check.rank("update_cache", 1, past=past)
-    check.size("update_cache", "past", past, 0, cache.shape[2], "the batch")
+    check.size("update_cache", "past", past, 0, k.shape[0], "the batch of k")
     layers = cache.shape[0]
     if not isinstance(layers, int) or not 0 <= layer < layers:
         raise SpecError("attribute", "update_cache", f"layer is {layer}, cache has {layers}")

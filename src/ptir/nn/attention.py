@@ -14,7 +14,8 @@ class KVCache(NamedTuple):
     """Keys and values of all layers: one tensor [layers, 2, batch, kv_heads, capacity, head_dim].
 
     One tensor, so that a step takes and gives back one state, however many layers there are. How
-    much of a sequence's row is filled is not the cache's to know: callers pass `past`.
+    much of a sequence's row is filled is not the cache's to know: callers pass `past`. A step on
+    fewer sequences than there are rows works on the first of them.
     """
 
     data: Tensor
@@ -40,20 +41,32 @@ class KVCache(NamedTuple):
         return self.data.shape[4]
 
     def updated(self, layer: int, k: Tensor, v: Tensor, past: Tensor) -> "KVCache":
-        """With k and v [B, kv_heads, T, head_dim] behind `past[b]` positions of a layer."""
+        """With k and v [B, kv_heads, T, head_dim] behind `past[b]` positions of a layer, in the
+        first B rows.
+        """
         return KVCache(functional.update_cache(self.data, k, v, past, layer=layer))
 
-    def of(self, layer: int) -> tuple[Tensor, Tensor]:
-        """The keys and the values of a layer, each [batch, kv_heads, capacity, head_dim]."""
-        return self.data[layer, 0], self.data[layer, 1]
+    def of(self, layer: int, batch: Size) -> tuple[Tensor, Tensor]:
+        """The keys and the values of a layer, each [batch, kv_heads, capacity, head_dim], of the
+        first `batch` rows.
+        """
+        return self.data[layer, 0, :batch], self.data[layer, 1, :batch]
 
-    def grown(self, capacity: int) -> "KVCache":
-        """The same contents in a larger cache."""
-        *rows, C, D = self.data.shape
-        room = capacity - C
-        if not isinstance(room, int) or room < 0:
-            raise SpecError("shape", "KVCache", f"capacity {C} does not grow to {capacity}")
-        return KVCache(concat([self.data, zeros((*rows, room, D), self.data.dtype)], axis=4))
+    def grown(self, capacity: Size, batch: Size | None = None) -> "KVCache":
+        """The same contents in a cache of more positions, and of more rows."""
+        return KVCache(_grown(_grown(self.data, 4, capacity), 2, batch or self.batch))
+
+
+def _grown(data: Tensor, axis: int, size: Size) -> Tensor:
+    """With zeros behind, up to a size of the axis."""
+    room = size - data.shape[axis]
+    if room == 0:
+        return data
+    if not isinstance(room, int) or room < 0:
+        what = {2: "batch", 4: "capacity"}[axis]
+        raise SpecError("shape", "KVCache", f"{what} {data.shape[axis]} does not grow to {size}")
+    more = (*data.shape[:axis], room, *data.shape[axis + 1 :])
+    return concat([data, zeros(more, data.dtype)], axis=axis)
 
 
 @dataclass(eq=False)
@@ -98,7 +111,7 @@ class CausalSelfAttention(Module):
             q, k = functional.rotary(q, cos, sin), functional.rotary(k, cos, sin)
         if cache is not None and past is not None:
             cache = cache.updated(layer, k, v, past)
-            k, v = cache.of(layer)
+            k, v = cache.of(layer, x.shape[0])
         mixed = functional.attention(
             q, k, v, past, window=self.window, soft_cap=self.soft_cap
         )  # (B, H, T, D)

@@ -1,12 +1,14 @@
 /* The cache of keys and values: its update, and the rotation of what goes into it.
  *
- *   update_cache  cache [B, H, C, D], new [B, H, T, D], past [B]: new becomes positions past[b] …
+ *   update_cache  cache [S, H, C, D], new [B, H, T, D], past [B]: new becomes positions past[b] …
+ *                 of the first B sequences
  *   rotary        x [B, H, T, D], cos, sin [B, T, r/2], out: may be x itself
  */
 
 /* --- update_cache --- */
 
 static int cache_holds(const ptir_tensor *cache, const ptir_tensor *new, const ptir_tensor *past) {
+    if (new->size[0] > cache->size[0]) return 0;
     for (int64_t b = 0; b < new->size[0]; b++) {
         int64_t at = attention_integer(past, b);
         if (at < 0 || at > cache->size[2] - new->size[2]) return 0;
