@@ -15,7 +15,7 @@ import click
 import ptir
 from ptir.cli import UNUSABLE
 
-PACKAGES = ("ptir", "numpy", "ml_dtypes", "blake3", "click", "msgspec", "tokenizers")
+PACKAGES = ("ptir", "numpy", "ml_dtypes", "blake3", "click", "msgspec", "tokenizers", "jinja2")
 COMPILERS = ("cc", "gcc", "clang")
 PATIENCE = 10  # seconds for a compiler to say what it is
 

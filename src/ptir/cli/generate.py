@@ -53,7 +53,7 @@ SHOWN = {c: ascii(chr(c))[1:-1] for c in (*range(0x20), *range(0x7F, 0xA0)) if c
 @click.option(
     "--tokenizer",
     type=click.Path(path_type=Path),
-    help="A tokenizer.json.  [default: the one beside the model]",
+    help="A tokenizer.json, or a folder with a tokenizer.  [default: the one beside the model]",
 )
 @click.option(
     "--override",

@@ -33,7 +33,7 @@ class IncrementalDecoder:
         if token is None or self._tokenizer.is_special(id):
             return ""
         self._ids.append(id)
-        if _BYTE.fullmatch(token):
+        if _BYTE.fullmatch(token) or self._is_silent():
             return ""
         text = _certain(self._tokenizer.decode(self._ids))
         piece = text[self._shown :]
@@ -48,12 +48,20 @@ class IncrementalDecoder:
         self._ids, self._shown = [], 0
         return rest
 
+    def _is_silent(self) -> bool:
+        """Whether ids without any text have come for so long that decoding all would not pay."""
+        return len(self._ids) > 2 * _CONTEXT and not self._tokenizer.decode(self._ids[-_CONTEXT:])
+
     def _forget(self) -> None:
-        """Keep only the context, once it has text of its own for what follows to stand behind."""
-        recent = self._ids[-_CONTEXT:]
-        text = self._tokenizer.decode(recent)
-        if len(text) >= _SETTLED:
-            self._ids, self._shown = recent, len(_certain(text))
+        """Keep only the context: enough to have text for what follows to stand behind."""
+        kept = _CONTEXT
+        while kept < len(self._ids):
+            recent = self._ids[-kept:]
+            text = self._tokenizer.decode(recent)
+            if len(text) >= _SETTLED:
+                self._ids, self._shown = recent, len(_certain(text))
+                return
+            kept *= 2
 
 
 def _certain(text: str) -> str:
