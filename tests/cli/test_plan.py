@@ -125,8 +125,8 @@ def test_an_executable_that_knows_its_memory_is_asked(ptir, model, monkeypatch):
     monkeypatch.setenv("PTIR_PLAN_CACHE", "255")
     path = tiny.write(model.parent / "other.gptrs", embed_dim=10)  # no plan of it is known yet
     found = facts(ptir, path, "--ctx", 9)
-    assert (found["bytes"]["working"], found["exact"]) == (1002, True)
-    assert asked == [{"C": T, "T": 9}, {"C": T}]
+    assert (found["bytes"]["working"], found["exact"]) == (1004, True)
+    assert asked == [{"C": T, "B": 1, "S": 1, "T": 9}, {"C": T, "B": 1, "S": 1}]
 
 
 def test_the_page_has_the_same_facts(ptir, model):

@@ -14,7 +14,7 @@ import pytest
 from ptir import Piece, PtirError, Sampling, Tensor, engine, load_model
 from ptir.models import ModelError
 from ptir.runtime import GenerationError, SamplingError, TextModel
-from ptir.runtime.load import DEMO, TOKENIZER
+from ptir.runtime.load import DEMO
 from ptir.runtime.session import PREFILL_CHUNK
 from ptir.runtime.steps import Steps
 from ptir.text import Tokenizer
@@ -22,8 +22,8 @@ from ptir.text import Tokenizer
 from . import tiny
 
 GREEDY = Sampling(temperature=0)
-TOKENS = Tokenizer.from_file(DEMO / TOKENIZER)
-EOS = TOKENS.encode("<|endoftext|>", allow_special=True)[0]
+TOKENS = Tokenizer.load(DEMO)
+EOS = TOKENS.encode("<|endoftext|>", special=True)[0]
 
 
 @pytest.fixture
@@ -336,7 +336,7 @@ def test_memory_of_sequences_is_given_back(small):
 def test_ctrl_c_ends_the_command_within_a_second_with_130(tmp_path):
     # A context so long that the signal meets the command at work.
     path = tiny.write(tmp_path / "long.gptrs", vocab_size=TOKENS.vocab_size, context_length=1 << 15)
-    tokenizer = str(DEMO / TOKENIZER)
+    tokenizer = str(DEMO / "tokenizer.json")
     arguments = ["-p", "so", "--max-tokens", "32000", "--seed", "1", "--tokenizer", tokenizer]
     child = subprocess.Popen(
         [sys.executable, "-m", "ptir", "generate", str(path), *arguments],

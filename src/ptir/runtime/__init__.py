@@ -1,11 +1,13 @@
 """Models at work: loading, capabilities, generation. Knows no command line and no server."""
 
 from . import bench as bench
+from .answer import Answer as Answer
 from .ceilings import ceilings as ceilings
 from .generation import Generation as Generation
 from .generation import GenerationError as GenerationError
 from .generation import Piece as Piece
 from .generation import Prompt as Prompt
+from .generation import Usage as Usage
 from .load import LoadedModel as LoadedModel
 from .load import ParameterInfo as ParameterInfo
 from .load import load_model as load_model
@@ -14,6 +16,7 @@ from .memory import memory as memory
 from .sampler import Sampler as Sampler
 from .sampling import Sampling as Sampling
 from .sampling import SamplingError as SamplingError
+from .scheduler import Limits as Limits
 from .session import PREFILL_CHUNK as PREFILL_CHUNK
 from .session import Session as Session
 from .text_model import TextModel as TextModel

@@ -6,10 +6,12 @@ from typing import Literal
 
 from ptir.ir import PtirError
 
+from .logprobs import Choice
+
 Prompt = str | Sequence[int]
 """Text, or token ids."""
 
-FinishReason = Literal["stop", "length", "context"]
+FinishReason = Literal["stop", "length", "context", "cancelled", "error"]
 
 
 class GenerationError(PtirError):
@@ -51,12 +53,24 @@ class Timings:
         return (self.steps - 1) / self.decode_s if self.decode_s else None
 
 
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of a prompt, of them those that a kept cache held already, and tokens generated."""
+
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+
+
 @dataclass
 class Generation:
-    """What came of a prompt. `text` is the text of `token_ids`.
+    """What came of a prompt. `text` is the text of `token_ids`, up to the stop string if one came.
 
-    `finish_reason` is `stop` (the model ended the text), `length` (`max_tokens` came) or `context`
-    (the model's context is full). `seed` repeats it.
+    `finish_reason` is `stop` (the model ended the text, or a stop string or token came), `length`
+    (`max_tokens` came), `context` (the model's context is full), `cancelled`, or `error`, which
+    `error` tells. `seed` repeats it. `logprobs` and `prompt_logprobs` are there if they were asked
+    for, the latter from the second token of the prompt on. `cache_reason` says why the caches of
+    other requests did or did not spare reading `cached_tokens` of the prompt.
     """
 
     text: str = ""
@@ -65,3 +79,14 @@ class Generation:
     prompt_tokens: int = 0
     seed: int = 0
     timings: Timings = field(default_factory=Timings)
+    stop: str | None = None
+    logprobs: list[Choice] = field(default_factory=list)
+    prompt_logprobs: list[Choice] = field(default_factory=list)
+    cached_tokens: int = 0
+    cache_reason: str = ""
+    error: BaseException | None = None
+
+    @property
+    def usage(self) -> Usage:
+        """What the request took."""
+        return Usage(self.prompt_tokens, self.cached_tokens, len(self.token_ids))

@@ -23,7 +23,6 @@ from .text_model import TextModel
 
 DEMO = Path(__file__).parent.parent / "demo"
 SUFFIX = ".gptrs"
-TOKENIZER = "tokenizer.json"
 
 
 @dataclass(frozen=True)
@@ -60,14 +59,14 @@ class LoadedModel:
         tokenizer: Tokenizer | None,
         functionals: FunctionalRegistry,
     ) -> None:
-        self.kind: str = checkpoint.kind
+        self.kind: str = _kind(checkpoint)
         self.config: Mapping[str, Any] = checkpoint.config
         self.path: str = checkpoint.path
         self.backend = backend
         self.tokenizer = tokenizer
         self.functionals = functionals
         self._opened: Opened | None = Opened(checkpoint, model)
-        self._steps: Steps | None = None
+        self._text_model: TextModel | None = None
 
     def forward(self, given: ModelInput) -> ModelOutput:
         """The model's output for an input: `Tokens([[1, 2]])` or `Image(pixels)`.
@@ -85,10 +84,10 @@ class LoadedModel:
         capability = model.as_causal_lm()
         if capability is None:
             return None
-        if self._steps is None:
-            check = checkpoint.check_size
-            self._steps = Steps(capability, self.backend, check, self.functionals)
-        return TextModel(self._steps, self.tokenizer)
+        if self._text_model is None:
+            steps = Steps(capability, self.backend, checkpoint.check_size, self.functionals)
+            self._text_model = TextModel(steps, self.tokenizer)
+        return self._text_model
 
     def parameters(self) -> list[ParameterInfo]:
         """What is known of each parameter without reading it, sorted by name."""
@@ -105,11 +104,13 @@ class LoadedModel:
         return self._open().model
 
     def close(self) -> None:
-        """Let go of the file, the weights and everything compiled. May be called again."""
+        """Let go of the file, the weights and everything compiled; end every request. May be
+        called again.
+        """
         self._opened = None
-        if self._steps is not None:
-            self._steps.close()
-            self._steps = None
+        at_work, self._text_model = self._text_model, None
+        if at_work is not None:
+            at_work.close()
 
     def _open(self) -> Opened:
         if self._opened is None:
@@ -140,8 +141,9 @@ def load_model(
 ) -> LoadedModel:
     """Open a checkpoint; without a path, the demo model in the package.
 
-    `path` is a GPTRSCHK file, or a folder with one (`*.gptrs`). The tokenizer is `tokenizer.json`
-    beside it unless `tokenizer` names another. Weights are read when they are first used.
+    `path` is a GPTRSCHK file, or a folder with one (`*.gptrs`). The tokenizer is that
+    of the folder (see `Tokenizer.load`) unless `tokenizer` names another file or folder. Weights
+    are read when they are first used.
     `overrides` choose implementations of functionals by name, as `ptir.override` does, over those
     that the checkpoint asks for (`runtime.functional_overrides`). Raises `CheckpointError`,
     `ModelError`, `TokenizerError` or `BackendError`, and `SpecError` for overrides.
@@ -155,9 +157,9 @@ def load_model(
         stated = _functionals(checkpoint)
     except models.ModelError as error:
         raise models.ModelError(f"{checkpoint.path}: {error}") from None
-    beside = Path(tokenizer) if tokenizer is not None else file.parent / TOKENIZER
-    known = tokenizer is not None or beside.exists()
-    text = Tokenizer.from_file(beside) if known else None
+    beside = Path(tokenizer) if tokenizer is not None else file.parent
+    known = tokenizer is not None or Tokenizer.lies_in(beside)
+    text = Tokenizer.load(beside) if known else None
     functionals = FunctionalRegistry({**stated.policies, **chosen.policies})
     return LoadedModel(checkpoint, model, name, text, functionals)
 
@@ -176,11 +178,17 @@ def _functionals(checkpoint: Checkpoint) -> FunctionalRegistry:
 
 def _build(checkpoint: Checkpoint, backend: str) -> Model:
     """The model of a checkpoint, whose parameters are all of the file's tensors and no others."""
-    architecture = models.find(checkpoint.kind)
+    architecture = models.find(_kind(checkpoint))
     weights = Weights(checkpoint.names(), _parameters(checkpoint, backend))
     model = architecture.model(architecture.config.read(checkpoint.config), weights)
     weights.finish()
     return model
+
+
+def _kind(checkpoint: Checkpoint) -> str:
+    if checkpoint.kind is None:
+        raise models.ModelError(f"{checkpoint.format} does not say what kind of model it holds")
+    return checkpoint.kind
 
 
 def _parameters(checkpoint: Checkpoint, backend: str) -> Callable[[str], Tensor]:

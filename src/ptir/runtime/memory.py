@@ -45,7 +45,7 @@ def memory(model: TextModel, context: int, batch: int = 1) -> Memory:
     if not 1 <= context <= model.context_length or batch < 1:
         message = f"{batch} sequences of {context} tokens, wanted 1 or more of 1"
         raise GenerationError(f"{message} to the model's context of {model.context_length}")
-    capacity = {"C": capacity_for(context, model.context_length)}
+    capacity = {"C": capacity_for(context, model.context_length), "B": batch, "S": batch}
     prefill, decode = model.plan("prefill", batch), model.plan("decode", batch)
     tokens = {"T": min(context, PREFILL_CHUNK)}
     return Memory(

@@ -1,21 +1,27 @@
-"""A causal language model at work: logits, generation, streaming."""
+"""A causal language model at work: logits, generation, streaming, one prompt or many at once."""
 
-from collections.abc import Callable, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from operator import index
-from time import perf_counter
-from typing import final
+from typing import Literal, TypeGuard, TypeVar, cast, final, overload
 
-from ptir import profile
 from ptir.engine import Plan
-from ptir.text import IncrementalDecoder, Tokenizer
+from ptir.models import ModelError
+from ptir.text import Tokenizer
 
+from .answer import Answer
+from .batcher import Batcher
 from .generation import Generation, GenerationError, Piece, Prompt
-from .sampler import Sampler
+from .request import Overflow, Request
 from .sampling import Sampling
+from .scheduler import Limits
 from .session import Session, capacity_for, check_ids
-from .steps import Array, Step, Steps
+from .steps import CLOSED, Array, Step, Steps
+from .transcript import Transcript
 
 DEFAULT = Sampling()
+Prompts = list[str] | list[list[int]] | list[Prompt]
+T = TypeVar("T")
 
 
 @final
@@ -24,39 +30,151 @@ class TextModel:
     ids.
 
     Every method raises `GenerationError` for a prompt that the model cannot take, `ModelError` once
-    the model is closed, and `CheckpointError` if its file changed size.
+    the model is closed, and `CheckpointError` if its file changed size. Any number of threads may
+    generate at once: their requests run in one batch, `limits` says how large.
     """
 
-    def __init__(self, steps: Steps, tokenizer: Tokenizer | None) -> None:
+    def __init__(
+        self, steps: Steps, tokenizer: Tokenizer | None, limits: Limits | None = None
+    ) -> None:
         self.tokenizer = tokenizer
         self.context_length = steps.context_length
         self.vocab_size = steps.vocab_size
         self._steps = steps
+        self._batcher = Batcher(steps, limits)
 
     def logits(self, prompt: Prompt) -> Array:
         """f32 [T, vocab]: what the model expects behind each token of the prompt."""
         return self._steps.score(self._ids(prompt))
 
+    @overload
+    def generate(
+        self,
+        prompt: Prompts,
+        *,
+        max_tokens: int | Sequence[int] = 128,
+        sampling: Sampling | Sequence[Sampling] = DEFAULT,
+        overflow: Overflow = "stop",
+        reuse_prefix: bool = True,
+        on_piece: Callable[[Piece], None] | None = None,
+        on_error: Literal["raise", "keep"] = "raise",
+    ) -> list[Generation]: ...
+
+    @overload
     def generate(
         self,
         prompt: Prompt,
         *,
         max_tokens: int = 128,
         sampling: Sampling = DEFAULT,
-        on_piece: Callable[[Piece], None] = lambda piece: None,
-    ) -> Generation:
-        """Continue `prompt` by up to `max_tokens` tokens; `on_piece` sees each as it comes."""
-        with profile.span("generate", "request", max_tokens=max_tokens):
-            done, pieces = self._start(prompt, max_tokens, sampling)
-            for piece in pieces:
+        overflow: Overflow = "stop",
+        reuse_prefix: bool = True,
+        on_piece: Callable[[Piece], None] | None = None,
+        on_error: Literal["raise", "keep"] = "raise",
+    ) -> Generation: ...
+
+    def generate(
+        self,
+        prompt: Prompt | Prompts,
+        *,
+        max_tokens: int | Sequence[int] = 128,
+        sampling: Sampling | Sequence[Sampling] = DEFAULT,
+        overflow: Overflow = "stop",
+        reuse_prefix: bool = True,
+        on_piece: Callable[[Piece], None] | None = None,
+        on_error: Literal["raise", "keep"] = "raise",
+    ) -> Generation | list[Generation]:
+        """Continue a prompt, or each of several side by side, by up to `max_tokens` tokens.
+
+        For several, `max_tokens` and `sampling` may be lists too. When the context is full,
+        `overflow` says to `stop` there, or to `slide`: go on behind the later half of it, which is
+        read once more. With `reuse_prefix` what an earlier prompt began with is not read again;
+        without, the same request gives the same numbers bit by bit, whatever came before it.
+        `on_piece` sees each piece of a single prompt as it comes. A request that fails raises, or
+        with `on_error="keep"` is a result whose `error` says why.
+        """
+        if not is_several(prompt):
+            assert isinstance(max_tokens, int)
+            assert isinstance(sampling, Sampling)
+            answer = self.start(cast(Prompt, prompt), max_tokens, sampling, overflow, reuse_prefix)
+            if on_piece is None:
+                return answer.result() if on_error == "raise" else answer.outcome()
+            for piece in answer.pieces():
                 on_piece(piece)
-        return done
+            return answer.generation()
+        if on_piece is not None:
+            raise GenerationError("on_piece is for one prompt; use start() for each of several")
+        given = zip(
+            prompt,
+            _each("max_tokens", max_tokens, int, len(prompt)),
+            _each("sampling", sampling, Sampling, len(prompt)),
+            strict=True,
+        )
+        ready = [self._request(p, n, s, overflow, reuse_prefix) for p, n, s in given]
+        answers = [Answer(self._batcher, *one) for one in ready]
+        try:
+            return [a.result() if on_error == "raise" else a.outcome() for a in answers]
+        finally:
+            for answer in answers:
+                answer.cancel()
 
     def stream(
-        self, prompt: Prompt, *, max_tokens: int = 128, sampling: Sampling = DEFAULT
+        self,
+        prompt: Prompt,
+        *,
+        max_tokens: int = 128,
+        sampling: Sampling = DEFAULT,
+        overflow: Overflow = "stop",
+        reuse_prefix: bool = True,
     ) -> Iterator[Piece]:
         """The pieces of `generate`, as they come. Stop iterating to stop generating."""
-        return self._start(prompt, max_tokens, sampling)[1]
+        return self.start(prompt, max_tokens, sampling, overflow, reuse_prefix).pieces()
+
+    async def agenerate(
+        self,
+        prompt: Prompt,
+        *,
+        max_tokens: int = 128,
+        sampling: Sampling = DEFAULT,
+        overflow: Overflow = "stop",
+        reuse_prefix: bool = True,
+    ) -> Generation:
+        """`generate` for an event loop, which goes on meanwhile. Cancelling it ends the request."""
+        answer = self.start(prompt, max_tokens, sampling, overflow, reuse_prefix)
+        try:
+            return await asyncio.to_thread(answer.result)
+        finally:
+            answer.cancel()
+
+    async def astream(
+        self,
+        prompt: Prompt,
+        *,
+        max_tokens: int = 128,
+        sampling: Sampling = DEFAULT,
+        overflow: Overflow = "stop",
+        reuse_prefix: bool = True,
+    ) -> AsyncIterator[Piece]:
+        """`stream` for an event loop, which goes on meanwhile."""
+        answer = self.start(prompt, max_tokens, sampling, overflow, reuse_prefix)
+        pieces = answer.pieces()
+        try:
+            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+                yield piece
+        finally:
+            answer.cancel()
+
+    def start(
+        self,
+        prompt: Prompt,
+        max_tokens: int = 128,
+        sampling: Sampling = DEFAULT,
+        overflow: Overflow = "stop",
+        reuse_prefix: bool = True,
+    ) -> Answer:
+        """A request that runs while anybody takes its pieces or those of another."""
+        request = self._request(prompt, max_tokens, sampling, overflow, reuse_prefix)
+        return Answer(self._batcher, *request)
 
     def session(self, capacity: int | None = None) -> Session:
         """A sequence without tokens; `capacity` positions are set aside for it."""
@@ -71,53 +189,46 @@ class TextModel:
         """
         return self._steps.plan(step, batch)
 
-    def _start(
-        self, prompt: Prompt, max_tokens: int, sampling: Sampling
-    ) -> tuple[Generation, Iterator[Piece]]:
-        """A generation that is complete when its pieces have been taken."""
+    def close(self) -> None:
+        """End every request and let go of all caches. May be called again."""
+        self._batcher.close(ModelError(CLOSED))
+        self._steps.close()
+
+    def _request(
+        self,
+        prompt: Prompt,
+        max_tokens: int,
+        sampling: Sampling,
+        overflow: Overflow,
+        reuse_prefix: bool,
+    ) -> tuple[Request, Transcript]:
         if max_tokens < 0:
             raise GenerationError(f"max_tokens is {max_tokens}, wanted 0 or more")
-        ids, sampler = self._ids(prompt), Sampler(sampling)
-        done = Generation(prompt_tokens=len(ids), seed=sampler.seed)
-        session = self.session(capacity_for(len(ids) + max_tokens, self.context_length))
-        return done, self._pieces(self._tokens(session, ids, max_tokens, sampler, done), done)
-
-    def _tokens(
-        self, session: Session, ids: list[int], max_tokens: int, sampler: Sampler, done: Generation
-    ) -> Iterator[int]:
-        """The tokens behind `ids`; `done` notes them, the time they take and why they end."""
-        eos = self.tokenizer.eos_id if self.tokenizer else None
-        while len(done.token_ids) < max_tokens:
-            if done.prompt_tokens + len(done.token_ids) > self.context_length:
-                done.finish_reason = "context"
-                return
-            begun = perf_counter()
-            token = sampler.choose(session.feed(ids), session.token_ids).token
-            done.timings.note(perf_counter() - begun)
-            if token == eos:
-                done.finish_reason = "stop"
-                return
-            done.token_ids.append(token)
-            ids = [token]
-            yield token
-
-    def _pieces(self, tokens: Iterator[int], done: Generation) -> Iterator[Piece]:
-        """The tokens with their text; `done` notes the text."""
-        decoder = self.tokenizer and IncrementalDecoder(self.tokenizer)
-        for token in tokens:
-            text = decoder.feed(token) if decoder else ""
-            done.text += text
-            yield Piece(token, text)
-        if decoder and (rest := decoder.flush()):
-            done.text += rest
-            yield Piece(None, rest)
+        if overflow not in ("stop", "slide"):
+            raise GenerationError(f"overflow is {overflow!r}, wanted 'stop' or 'slide'")
+        if sampling.stop and self.tokenizer is None:
+            message = "stop strings need a tokenizer; use stop_token_ids, or tokenizer= on loading"
+            raise GenerationError(message)
+        sampling.check_vocab(self.vocab_size)
+        transcript = Transcript(self.tokenizer, sampling.stop)
+        request = Request(
+            self._ids(prompt),
+            max_tokens,
+            sampling,
+            context_length=self.context_length,
+            eos_ids=self.tokenizer.eos_ids if self.tokenizer else (),
+            overflow=overflow,
+            reuse_prefix=reuse_prefix,
+            watch=transcript.watch,
+        )
+        return request, transcript
 
     def _ids(self, prompt: Prompt) -> list[int]:
         if isinstance(prompt, str):
             if self.tokenizer is None:
                 message = "the model has no tokenizer; pass token ids, or tokenizer= when loading"
                 raise GenerationError(message)
-            prompt = self.tokenizer.encode(prompt)
+            prompt = self.tokenizer.encode(prompt, add_bos=self.tokenizer.add_bos)
         try:
             ids = [index(i) for i in prompt]
         except TypeError:
@@ -125,3 +236,22 @@ class TextModel:
             raise GenerationError(message) from None
         check_ids(ids, self._steps)
         return ids
+
+
+def is_several(prompt: Prompt | Prompts) -> TypeGuard[Prompts]:
+    """Whether these are several prompts: a list of texts or of lists."""
+    return (
+        not isinstance(prompt, str)
+        and len(prompt) > 0
+        and (isinstance(prompt[0], str) or hasattr(prompt[0], "__len__"))
+    )
+
+
+def _each(name: str, given: T | Sequence[T], kind: type[T], count: int) -> Sequence[T]:
+    """One for each of several prompts."""
+    if isinstance(given, kind):
+        return [given] * count
+    assert isinstance(given, Sequence)
+    if len(given) != count:
+        raise GenerationError(f"{len(given)} of {name} for {count} prompts; give one for each")
+    return given

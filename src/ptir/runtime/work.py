@@ -39,7 +39,7 @@ def work(
     """A step that takes so many tokens of each sequence, to a length of `length` with what the
     caches hold. Sequences lie side by side.
     """
-    return _work(model.plan(step, batch), {"T": tokens, "C": length})
+    return _work(model.plan(step, batch), {"T": tokens, "C": length, "B": batch, "S": batch})
 
 
 def _work(plan: Plan, symbols: dict[str, int]) -> Work:
