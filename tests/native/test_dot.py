@@ -181,6 +181,18 @@ def test_more_threads_make_the_same_bits(level, dtype, shape):
 
 
 @BY_LEVEL
+@BY_DTYPE
+@pytest.mark.parametrize("shape", [(768, 768), (768, 3072), (3072, 768), (520, 4097), (64, 17)])
+def test_a_row_gives_the_same_bits_in_any_company_of_up_to_8(level, dtype, shape):
+    k, n = shape
+    x, w = normal((8, k), dtype, 1), normal((k, n), dtype, 2)
+    for weight in (w, np.ascontiguousarray(w.T).T):
+        alone = np.concatenate([product(x[i : i + 1], weight, level=level) for i in range(8)])
+        for m in FEW:
+            assert same(product(x[:m], weight, level=level, threads=2), alone[:m])
+
+
+@BY_LEVEL
 @pytest.mark.parametrize("m", [1, 6, 40])
 def test_infinities_and_nan_stay_in_their_rows_and_columns(level, m):
     x, w = some((m, 35), np.float32, 1), abs(some((35, 50), np.float32, 2)) + np.float32(1)

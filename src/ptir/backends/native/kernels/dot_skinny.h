@@ -267,11 +267,12 @@ static int skinny_fits(const dot_item *d) {
     return d->m <= SKINNY_ROWS && d->k <= SKINNY_K && adjacent;
 }
 
+static int64_t skinny_width(const dot_item *d) { return d->m <= 2 ? SKINNY_COLUMNS : SKINNY_MANY; }
+
 /* Columns [j, end) in even blocks. */
 static void skinny_part(const dot_item *d, int64_t j, int64_t end, const skinny_memory *s) {
     int64_t grains = dot_blocks(end - j, SKINNY_GRAIN);
-    int64_t most = d->m <= 2 ? SKINNY_COLUMNS : SKINNY_MANY;
-    int64_t blocks = dot_blocks(grains, most / SKINNY_GRAIN);
+    int64_t blocks = dot_blocks(grains, skinny_width(d) / SKINNY_GRAIN);
     for (int64_t b = 0; b < blocks; b++) {
         int64_t from = j + grains * b / blocks * SKINNY_GRAIN;
         int64_t n = dot_least(end, j + grains * (b + 1) / blocks * SKINNY_GRAIN) - from;
@@ -282,11 +283,12 @@ static void skinny_part(const dot_item *d, int64_t j, int64_t end, const skinny_
     }
 }
 
-/* --- few columns: parts of k --- */
+/* --- few columns: parts of k ---
+ *
+ * Whether k is cut, and where, depends on the weight alone: a row gives the same in any company. */
 
 static int skinny_is_deep(const dot_item *d) {
-    int64_t most = d->m <= 2 ? SKINNY_WIDE : SKINNY_MANY;
-    return !skinny_by_columns(d) && d->n <= most && d->k >= 4 * SKINNY_PART;
+    return !skinny_by_columns(d) && d->n <= SKINNY_WIDE && d->k >= 4 * SKINNY_PART;
 }
 
 /* Columns that a thread has, from the sums of all parts in their order. */
@@ -319,8 +321,11 @@ static int skinny_deep(const dot_item *d, const ptir_team *team) {
     for (int64_t p = lo; p < hi; p++) {
         int64_t k = blocks * p / parts * SKINNY_DEEP;
         int64_t end = dot_least(d->k, blocks * (p + 1) / parts * SKINNY_DEEP);
-        memory.sums = sums + p * d->m * SKINNY_STEP;
-        skinny_rows(d, 0, d->n, k, end, &memory);
+        for (int64_t j = 0, n; j < d->n; j += n) {
+            n = dot_least(d->n - j, skinny_width(d));
+            memory.sums = sums + p * d->m * SKINNY_STEP + j;
+            skinny_rows(d, j, n, k, end, &memory);
+        }
     }
     return PTIR_AGAIN;
 }
