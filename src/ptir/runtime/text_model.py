@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from operator import index
 from typing import Literal, TypeGuard, TypeVar, cast, final, overload
 
+import numpy as np
+
 from ptir.engine import Plan
 from ptir.models import ModelError
 from ptir.text import Tokenizer
@@ -240,11 +242,8 @@ class TextModel:
 
 def is_several(prompt: Prompt | Prompts) -> TypeGuard[Prompts]:
     """Whether these are several prompts: a list of texts or of lists."""
-    return (
-        not isinstance(prompt, str)
-        and len(prompt) > 0
-        and (isinstance(prompt[0], str) or hasattr(prompt[0], "__len__"))
-    )
+    first = prompt[0] if len(prompt) else None
+    return not isinstance(prompt, str) and isinstance(first, (str, Sequence, np.ndarray))
 
 
 def _each(name: str, given: T | Sequence[T], kind: type[T], count: int) -> Sequence[T]:
