@@ -250,7 +250,8 @@ def test_a_cache_is_updated_in_place_claimed_or_expanded():
     def write(*given: Node) -> Node:
         return functional.update_cache(*map(Tensor, given), layer=1).node
 
-    inputs = [Input(cache, Role.STATE), new, new, past]
+    inputs = [Input(t) for t in (new, new, past)]
+    inputs.insert(0, Input(cache, Role.STATE))
     whole = Program.of(inputs, write)
     (composite,) = (n for n in whole.nodes if n.op is ops.composite)
     expanded = Program.of(inputs, lambda *xs: ops.inline(write(*xs)))

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from ptir.runtime.steps import Steps
 from . import tiny
 
 GREEDY = Sampling(temperature=0)
-ALONE = {"reuse_prefix": False}
+ALONE: dict[str, Any] = {"reuse_prefix": False}
 VOCAB = tiny.CONFIG["vocab_size"]
 
 
@@ -41,8 +42,8 @@ def samplings(count: int) -> list[Sampling]:
     return [Sampling(0.9, seed=i, top_k=i % 7, logprobs=i % 3) for i in range(count)]
 
 
-def logprobs(done: Generation) -> list[float | None]:
-    return [choice.logprob for choice in done.logprobs]
+def logprobs(done: Generation) -> list[float]:
+    return [choice.logprob for choice in done.logprobs if choice.logprob is not None]
 
 
 def idle(text: TextModel) -> bool:
@@ -76,8 +77,10 @@ def test_a_prompt_read_in_chunks_gives_the_same_logprobs(small, chunk):
     cut = with_limits(small, chunk=chunk).generate(asked, max_tokens=4, sampling=scored, **ALONE)
     for a, b in zip(whole, cut, strict=True):
         assert a.token_ids == b.token_ids
-        told = [(c.token, c.logprob) for c in a.prompt_logprobs]
-        np.testing.assert_allclose(told, [(c.token, c.logprob) for c in b.prompt_logprobs], 1e-4)
+        told, again = [
+            np.array([(c.token, c.logprob) for c in done.prompt_logprobs], float) for done in (a, b)
+        ]
+        np.testing.assert_allclose(told, again, 1e-4)
 
 
 def test_prompt_logprobs_are_those_of_the_whole_forward_pass(small):
@@ -414,9 +417,9 @@ def test_500_requests_with_cancellations_and_failures_equal_those_run_alone(smal
             if fate == "fail":
                 continue
             if key not in wanted:
-                ids, most, seed = key
+                prompt, most, seed = key
                 chosen = Sampling(0.7 * (seed > 0), seed=seed, top_p=0.9)
-                alone = small.generate(list(ids), max_tokens=most, sampling=chosen, **ALONE)
+                alone = small.generate(list(prompt), max_tokens=most, sampling=chosen, **ALONE)
                 wanted[key] = alone.token_ids
             assert found.token_ids == wanted[key][: len(found.token_ids)]
             if fate == "run":

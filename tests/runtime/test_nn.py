@@ -304,7 +304,7 @@ def test_without_a_cache_no_cache_is_made(backend):
 @pytest.mark.parametrize("capacity", [7, 12])
 def test_cached_chunks_equal_the_whole(backend, attention, cuts, capacity):
     x = normal(2, 7, E)
-    cache = KVCache.empty(1, 2, attention.kv_heads, capacity, DEPTH)
+    cache: KVCache | None = KVCache.empty(1, 2, attention.kv_heads, capacity, DEPTH)
     pieces = []
     for start, stop in zip((0, *cuts), (*cuts, 7), strict=True):
         past = as_tensor(np.array([start, start], "i4"))
@@ -316,7 +316,7 @@ def test_cached_chunks_equal_the_whole(backend, attention, cuts, capacity):
 def test_each_sequence_stands_behind_its_own_past(backend):
     case = Case(rotary=4)
     x = normal(2, 6, E)
-    cache = KVCache.empty(1, 2, KV_HEADS, 8, DEPTH)
+    cache: KVCache | None = KVCache.empty(1, 2, KV_HEADS, 8, DEPTH)
     _, cache = case.layer(as_tensor(x[:, :4]), cache, as_tensor(np.zeros(2, "i4")))
     # The second sequence goes on behind two of its four: the others are overwritten or unseen.
     got, _ = case.layer(as_tensor(x[:, 4:]), cache, as_tensor(np.array([4, 2], "i4")))
