@@ -6,8 +6,14 @@ Binary structure is known by its integer fields, JSON by its tokens.
 import random
 import re
 import struct
-from collections.abc import Iterator
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 _FORMATS = {1: "<B", 4: "<I", 8: "<Q"}
 _BYTES = b'\0\1\x7f\x80\xff"{}[]0-.\n\\'
@@ -209,3 +215,16 @@ def _like(
         near = (str(max(int(token) + d, 0)).encode() for d in (-8, -4, -1, 1, 4, 8))
         return rng.choice((*near, *(_NUMBERS if rng.random() < 0.5 else ())))
     return rng.choice((token, b" " + token, token + b"\n"))
+
+
+def cheaply(read: Callable[[Path], T], path: Path, what: str) -> T:
+    """What `read` gives of a file that is to cost less than 10 ms and 256 KiB."""
+    tracemalloc.start()
+    began = time.process_time()
+    found = read(path)
+    spent = time.process_time() - began
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert spent < 0.01, what
+    assert peak < 1 << 18, what
+    return found

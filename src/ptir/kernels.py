@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from inspect import signature
 from itertools import chain, combinations, count
 from threading import RLock
-from types import TracebackType
 from typing import Any
 
 import ml_dtypes
@@ -53,12 +52,7 @@ class Kernel:
     def __enter__(self) -> "Kernel":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.remove()
 
     def __repr__(self) -> str:

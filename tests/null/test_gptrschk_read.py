@@ -7,7 +7,6 @@ import gc
 import json
 import os
 import time
-import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from ptir.ir.dtype import bf16, f16, f32, si32
 from ptir.params import ParamSpec, base_param_id
 from tests.checkpoint.formats import use
 from tests.gptrschk import HEADER, Row, assemble, row
-from tests.mutate import boundary_cases, with_field
+from tests.mutate import boundary_cases, cheaply, with_field
 
 F32 = np.array([[1.5, -2.0, np.inf], [0.0, 3e-45, 7.0]], np.float32)
 ARRAYS: dict[str, np.ndarray[Any, Any]] = {
@@ -268,14 +267,7 @@ def test_boundary_values_cost_no_time_and_no_memory(write, sample):
     outcomes = set()
     for what, mutant in boundary_cases(bytes(sample.data), sample.fields):
         path = write(mutant)
-        tracemalloc.start()
-        began = time.process_time()
-        outcomes.add(isinstance(use(path), str))
-        spent = time.process_time() - began
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        assert spent < 0.01, what
-        assert peak < 1 << 18, what
+        outcomes.add(isinstance(cheaply(use, path, what), str))
     assert outcomes == {True, False}  # some boundary is the value that the field had
 
 

@@ -117,7 +117,7 @@ def test_a_cache_grows_while_others_run_without_reading_again(small, monkeypatch
 
 
 def test_a_request_joins_while_another_runs_and_neither_notices(small):
-    first = small.start([1, 2, 3], 12, GREEDY).pieces()
+    first = small.start([1, 2, 3], max_tokens=12, sampling=GREEDY).pieces()
     before = [next(first).token_id for _ in range(4)]
     second = small.generate([4, 5], max_tokens=5, sampling=GREEDY, **ALONE)
     after = [p.token_id for p in first]
@@ -126,7 +126,7 @@ def test_a_request_joins_while_another_runs_and_neither_notices(small):
 
 
 def test_whoever_waits_serves_the_others_too(small):
-    other = small.start([4, 5], 5, GREEDY)
+    other = small.start([4, 5], max_tokens=5, sampling=GREEDY)
     small.generate([1, 2, 3], max_tokens=12, sampling=GREEDY)
     assert other.is_done
 
@@ -135,7 +135,7 @@ def test_whoever_waits_serves_the_others_too(small):
 def test_a_row_that_leaves_changes_no_other(small, leaves):
     asked = prompts(3, seed=3)
     wanted = small.generate(asked, max_tokens=15, sampling=GREEDY, **ALONE)
-    answers = [small.start(p, 15, GREEDY, "stop", False) for p in asked]
+    answers = [small.start(p, max_tokens=15, sampling=GREEDY, **ALONE) for p in asked]
     small._batcher.run(answers[leaves]._request, 5)
     answers[leaves].cancel()
     for index, (answer, whole) in enumerate(zip(answers, wanted, strict=True)):
@@ -221,7 +221,7 @@ def test_a_conversation_reads_only_what_is_new(small):
 
 
 def test_a_prompt_that_begins_as_one_at_work_is_not_read_again(small):
-    at_work = small.start(LONG, 30, GREEDY).pieces()
+    at_work = small.start(LONG, max_tokens=30, sampling=GREEDY).pieces()
     next(at_work)
     next(at_work)
     found = small.generate([*LONG, 5], max_tokens=3, sampling=GREEDY)
@@ -309,7 +309,7 @@ def test_logits_that_are_nan_end_the_request_with_an_error(small, monkeypatch):
         logits[1:2] = np.nan
         return logits, cache
 
-    answers = [small.start(p, 6, GREEDY) for p in ([1, 2], [3, 4], [5, 6])]
+    answers = [small.start(p, max_tokens=6, sampling=GREEDY) for p in ([1, 2], [3, 4], [5, 6])]
     monkeypatch.setattr(Steps, "decode", broken)
     found = [a.outcome() for a in answers]
     assert [g.finish_reason for g in found].count("error") == 2  # row 1, and who came to its place
@@ -321,7 +321,7 @@ def test_logits_that_are_nan_end_the_request_with_an_error(small, monkeypatch):
 def test_ctrl_c_in_a_step_leaves_every_request_as_it_was(small, monkeypatch):
     asked = prompts(3, seed=6)
     wanted = small.generate(asked, max_tokens=12, sampling=GREEDY, **ALONE)
-    answers = [small.start(p, 12, GREEDY, "stop", False) for p in asked]
+    answers = [small.start(p, max_tokens=12, sampling=GREEDY, **ALONE) for p in asked]
     for answer in answers:
         small._batcher.run(answer._request, 4)
     real = Steps.decode
@@ -341,7 +341,7 @@ def test_a_step_that_fails_fails_those_in_it_and_nobody_after(small, monkeypatch
     def full(self, ids, cache, past):
         raise MemoryError("no more")
 
-    answers = [small.start(p, 6, GREEDY) for p in ([1, 2], [3, 4])]
+    answers = [small.start(p, max_tokens=6, sampling=GREEDY) for p in ([1, 2], [3, 4])]
     small._batcher.run(answers[0]._request, 1)
     with monkeypatch.context() as patch:
         patch.setattr(Steps, "decode", full)
@@ -350,7 +350,7 @@ def test_a_step_that_fails_fails_those_in_it_and_nobody_after(small, monkeypatch
 
 
 def test_a_model_that_is_closed_ends_what_it_was_at(small):
-    answer = small.start([1, 2], 30, GREEDY)
+    answer = small.start([1, 2], max_tokens=30, sampling=GREEDY)
     pieces = answer.pieces()
     next(pieces)
     small.close()
@@ -382,6 +382,66 @@ def test_no_prompt_of_several_runs_if_one_is_refused(small):
     assert idle(small)
 
 
+@pytest.mark.parametrize("wrong", [{"max_tokens": [1]}, {"sampling": [GREEDY]}])
+def test_one_prompt_takes_no_lists(small, wrong):
+    with pytest.raises(GenerationError, match="but there is one prompt"):
+        small.generate([1, 2], **wrong)
+
+
+def test_what_is_cancelled_before_it_began_never_runs(small, monkeypatch):
+    answer = small.start([1, 2], max_tokens=5, sampling=GREEDY)
+    answer.cancel()
+    assert answer.outcome().finish_reason == "cancelled"
+    assert not answer.outcome().token_ids
+    assert idle(small)
+
+
+def test_a_request_for_no_tokens_never_runs_in_the_turns_of_others(small):
+    answer = small.start([1, 2], max_tokens=0, sampling=GREEDY)
+    small.generate([3, 4], max_tokens=5, sampling=GREEDY)
+    assert (answer.outcome().token_ids, answer.outcome().finish_reason) == ([], "length")
+    assert idle(small)
+
+
+def test_a_model_is_closed_while_another_thread_generates(small):
+    failed: list[BaseException] = []
+    begun = threading.Event()
+
+    def ask() -> None:
+        try:
+            for _ in range(1000):
+                small.generate([1, 2], max_tokens=60, sampling=GREEDY, **ALONE)
+                begun.set()
+        except ModelError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    assert begun.wait(60)
+    small.close()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert len(failed) == 1
+
+
+@pytest.mark.parametrize("broken", ["take_row", "put_row"])
+def test_without_memory_to_move_a_row_the_others_go_on(small, monkeypatch, broken):
+    asked = [[*LONG, i] for i in range(3)]
+    wanted = small.generate(asked, max_tokens=12, sampling=GREEDY, **ALONE)
+    chosen = {"sampling": GREEDY, "reuse_prefix": True}
+    answers = [small.start(p, max_tokens=12, **chosen) for p in asked]
+    small._batcher.run(answers[2]._request, 3)
+
+    def full(self, *given):
+        raise MemoryError("no more")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Steps, broken, full)
+        answers[0].cancel()
+    for answer, whole in zip(answers[1:], wanted[1:], strict=True):
+        assert answer.outcome().token_ids == whole.token_ids
+
+
 # --- a soak ---
 
 
@@ -405,7 +465,9 @@ def test_500_requests_with_cancellations_and_failures_equal_those_run_alone(smal
             chosen = Sampling(0.7 * (seed > 0), seed=seed, top_p=0.9)
             if fate == "fail":
                 chosen = Sampling(0, processors=[failing])
-            answer = text.start(ids, most, chosen, "stop", bool(random.random() < 0.7))
+            answer = text.start(
+                ids, max_tokens=most, sampling=chosen, reuse_prefix=bool(random.random() < 0.7)
+            )
             going.append((answer, fate, (tuple(ids), most, seed)))
         for answer, fate, key in going:
             if fate == "cancel":

@@ -30,10 +30,10 @@ class Answer:
         """Whether no more tokens will come."""
         return self._request.is_done
 
-    def pieces(self) -> Iterator[Piece]:
+    def pieces(self, *, raises: bool = True) -> Iterator[Piece]:
         """The pieces as they come. To stop iterating is to cancel the rest.
 
-        Raises what ended the request, if it failed.
+        Raises what ended the request, if it failed and `raises` is not turned off.
         """
         try:
             with self._noted():
@@ -43,7 +43,8 @@ class Answer:
                     yield from self._taken()
         finally:
             self.cancel()
-        self._raise()
+        if raises:
+            self._raise()
 
     def result(self) -> Generation:
         """The whole of it. Raises what ended the request, if it failed."""
@@ -58,7 +59,7 @@ class Answer:
                 self._work(self._request.max_tokens)
         finally:
             self.cancel()
-        deque(self._taken(), maxlen=0)
+        deque(self._taken(), maxlen=0)  # nobody wants the pieces one by one
         return self.generation()
 
     def cancel(self) -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from threading import Condition
 from typing import final
 
+from ptir.ir import SpecError
 from ptir.nn import KVCache
 
 from .prefixes import LEAST, Kept, Prefixes
@@ -38,10 +39,12 @@ class Batcher:
         self._waiting: deque[Request] = deque()
         self._rows = Rows(steps)
         self._prefixes = Prefixes(self._limits.kept)
+        self._closed: Exception | None = None
 
     def add(self, request: Request) -> None:
         """Take a request; `run` serves it."""
-        self._arrived.append(request)
+        if not request.is_done:
+            self._arrived.append(request)
 
     def run(self, request: Request, tokens: int) -> None:
         """Run turns until a request has so many tokens or is done.
@@ -61,16 +64,13 @@ class Batcher:
             if self._busy:
                 return  # whoever is at work sees to it
         with self._alone(wait=True):
-            self._let_go()
+            pass
 
     def close(self, why: Exception) -> None:
-        """End all requests with an error, and let go of every cache."""
+        """End all requests with an error, those to come too, and let go of every cache."""
+        self._closed = why
         with self._alone(wait=True):
-            self._let_go()
-            for request in [*self._arrived, *self._waiting, *self._rows.requests]:
-                self._fail(request, why)
-            self._arrived.clear()
-            self._prefixes.clear()
+            self._end_all(why)
 
     @property
     def load(self) -> tuple[int, int, int]:
@@ -81,15 +81,17 @@ class Batcher:
     def _alone(self, *, wait: bool) -> Iterator[bool]:
         """Run while no other thread does. Without `wait`: False, after another's turn, if one does.
 
-        Whatever is raised inside leaves the requests in order.
+        Whatever is raised inside leaves the requests in order, and those that were cancelled are
+        gone when it ends.
         """
         with self._changed:
-            while self._busy:
+            if self._busy and not wait:
                 self._changed.wait()
-                if not wait:
-                    break
-            mine = not self._busy
-            self._busy = True
+                mine = False
+            else:
+                while self._busy:
+                    self._changed.wait()
+                self._busy = mine = True
         if not mine:
             yield False
             return
@@ -99,16 +101,38 @@ class Batcher:
             self._recover()
             raise
         finally:
-            with self._changed:
-                self._busy = False
-                self._changed.notify_all()
+            self._yield_place()
+
+    def _yield_place(self) -> None:
+        """Let another thread run, once nobody is left who asked to be let go meanwhile."""
+        try:
+            while self._is_wanted():
+                self._let_go()
+        except BaseException:
+            self._free()
+            raise
+
+    def _is_wanted(self) -> bool:
+        """Whether somebody asked to be let go; if nobody did, the place is free from here on."""
+        with self._changed:
+            if not self._cancelled:
+                self._free()
+            return self._busy
+
+    def _free(self) -> None:
+        with self._changed:
+            self._busy = False
+            self._changed.notify_all()
 
     # --- turns ---
 
     def _turn(self) -> None:
+        if self._closed is not None:
+            self._end_all(self._closed)
+            return
+        if self._rows.is_lost:
+            self._recover()
         self._let_go()
-        while self._arrived:
-            self._waiting.append(self._arrived.popleft())
         turn = next_turn(self._waiting, len(self._rows), self._limits)
         if turn.prompt is not None:
             self._guarded(turn.prompt, turn.tokens)
@@ -116,12 +140,21 @@ class Batcher:
             self._decode()
 
     def _let_go(self) -> None:
-        """See to the requests that were cancelled."""
+        """Take in the requests that came, and see to those that were cancelled."""
+        while self._arrived:
+            self._waiting.append(self._arrived.popleft())
         while self._cancelled:
             request = self._cancelled.popleft()
             if not request.is_done:
                 request.finish_reason = "cancelled"
                 self._leave(request)
+
+    def _end_all(self, why: Exception) -> None:
+        """End every request with an error, and let go of every cache."""
+        self._let_go()
+        for request in [*self._waiting, *self._rows.clear()]:
+            self._fail(request, why)
+        self._prefixes.clear()
 
     def _guarded(self, request: Request, tokens: int) -> None:
         """A chunk of a prompt; what goes wrong with it ends its request alone."""
@@ -195,9 +228,11 @@ class Batcher:
         live, with_live = self._longest_live(window)
         shared = min(max(with_kept, with_live), len(window) - 1)  # one token has to run
         if shared < LEAST:
+            shared = 0
+        request.past = request.cached_tokens = shared
+        if not shared:
             request.cache_reason = "miss: no request begins the same"
             return None
-        request.past = request.cached_tokens = shared
         if live is not None and with_live > with_kept:
             request.cache_reason = "hit: a request at work begins the same"
             return self._rows.copy(live)
@@ -215,23 +250,30 @@ class Batcher:
 
     def _leave(self, request: Request) -> None:
         """Take a request out, and keep its cache for prompts that begin the same."""
-        ids = tuple(request.window[: request.past])
-        keep = request.reuse_prefix and self._limits.kept > 0 and len(ids) >= LEAST
-        cache = request.cache
-        if request in self._rows.requests:
-            cache = self._rows.leave(request, keep=keep)
-        if keep and cache is not None:
-            self._prefixes.keep(Kept(ids, cache))
+        keep = request.reuse_prefix and self._limits.kept > 0 and request.past >= LEAST
+        cache = self._own_cache(request) if keep else None
+        if cache is not None:
+            self._prefixes.keep(Kept(tuple(request.window[: request.past]), cache))
         self._drop(request)
+
+    def _own_cache(self, request: Request) -> KVCache | None:
+        """The cache of a request that leaves; None if there is no memory to copy its row."""
+        if request not in self._rows.requests:
+            return request.cache
+        try:
+            return self._rows.inherited(request)
+        except (SpecError, MemoryError) as error:
+            LOG.info("a cache is not kept: %s", error)
+            return None
 
     def _fail(self, request: Request, error: Exception) -> None:
         LOG.info("a request failed: %s", error)
         request.error = error
-        if request in self._rows.requests:
-            self._rows.leave(request)
         self._drop(request)
 
     def _drop(self, request: Request) -> None:
+        if request in self._rows.requests:
+            self._rows.leave(request)
         request.forget_cache()
         if request in self._waiting:
             self._waiting.remove(request)
@@ -242,6 +284,7 @@ class Batcher:
             for request in reversed(self._rows.clear()):
                 request.forget_cache()
                 self._waiting.appendleft(request)
+        self._waiting = deque(r for r in self._waiting if not r.is_done)
         for request in self._waiting:
             if request.cache is None:
                 request.forget_cache()

@@ -2,6 +2,7 @@
 
 from typing import final
 
+from ptir.ir import SpecError
 from ptir.nn import KVCache
 
 from .request import Request
@@ -23,8 +24,11 @@ class Rows:
 
     @property
     def is_lost(self) -> bool:
-        """Whether a step that had been given the cache did not finish."""
-        return self._cache is None and bool(self.requests)
+        """Whether a step that had been given the cache did not finish, or one of its requests was
+        about to leave.
+        """
+        gone = self._cache is None and bool(self.requests)
+        return gone or any(request.is_done for request in self.requests)
 
     def join(self, request: Request) -> None:
         """Take a request whose own cache holds all but its last token."""
@@ -55,21 +59,23 @@ class Rows:
         """The row of a request as a cache of its own."""
         return self._steps.take_row(self._held(), self.requests.index(request))
 
-    def leave(self, request: Request, *, keep: bool = False) -> KVCache | None:
-        """Let a request go, and with `keep` give its row. The last row takes its place."""
+    def inherited(self, request: Request) -> KVCache:
+        """The row of a request that leaves next; not a copy, if there is no other row."""
+        cache = self._held()
+        return cache if _size(cache.batch) == 1 else self.copy(request)
+
+    def leave(self, request: Request) -> None:
+        """Let a request go. The last row takes its place; without memory for that, all is lost."""
         row, last = self.requests.index(request), self.requests[-1]
-        if len(self) == 1:
-            whole = None if self._cache is None else self._cache
-            if keep and whole is not None and _size(whole.batch) > 1:
-                whole = self._steps.take_row(whole, 0)
-            self.clear()
-            return whole if keep else None
-        kept = self.copy(request) if keep else None
         if last is not request and self._cache is not None:
-            self._put(row, self.copy(last))
+            try:
+                self._put(row, self.copy(last))
+            except (SpecError, MemoryError):
+                self._cache = None
         self.requests[row] = last
         self.requests.pop()
-        return kept
+        if not self.requests:
+            self._cache = None
 
     def clear(self) -> list[Request]:
         """Let all of them go, and the cache. They were these."""
@@ -85,7 +91,9 @@ class Rows:
         """At least so many positions and rows, which double."""
         cache = self._held()
         capacity, have = max(capacity, _size(cache.capacity)), _size(cache.batch)
-        self._cache = cache.grown(capacity, have if rows <= have else max(rows, 2 * have))
+        grown = cache.grown(capacity, have if rows <= have else max(rows, 2 * have))
+        grown.data.realize()  # before the old one goes: without memory for it, nothing is lost
+        self._cache = grown
 
     def _held(self) -> KVCache:
         assert self._cache is not None, "there are no rows"

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from operator import index
-from typing import Literal, TypeGuard, TypeVar, cast, final, overload
+from typing import Literal, TypedDict, TypeVar, Unpack, cast, final, overload
 
 import numpy as np
 
@@ -22,8 +22,27 @@ from .steps import CLOSED, Array, Step, Steps
 from .transcript import Transcript
 
 DEFAULT = Sampling()
+MAX_TOKENS = 128
 Prompts = list[str] | list[list[int]] | list[Prompt]
 T = TypeVar("T")
+
+
+class Options(TypedDict, total=False):
+    """What a request says beside its prompt; `TextModel.generate` says what it means."""
+
+    max_tokens: int
+    sampling: Sampling
+    overflow: Overflow
+    reuse_prefix: bool
+
+
+class ManyOptions(TypedDict, total=False):
+    """The same for several prompts."""
+
+    max_tokens: int | Sequence[int]
+    sampling: Sampling | Sequence[Sampling]
+    overflow: Overflow
+    reuse_prefix: bool
 
 
 @final
@@ -54,12 +73,8 @@ class TextModel:
         self,
         prompt: Prompts,
         *,
-        max_tokens: int | Sequence[int] = 128,
-        sampling: Sampling | Sequence[Sampling] = DEFAULT,
-        overflow: Overflow = "stop",
-        reuse_prefix: bool = True,
-        on_piece: Callable[[Piece], None] | None = None,
         on_error: Literal["raise", "keep"] = "raise",
+        **options: Unpack[ManyOptions],
     ) -> list[Generation]: ...
 
     @overload
@@ -67,19 +82,16 @@ class TextModel:
         self,
         prompt: Prompt,
         *,
-        max_tokens: int = 128,
-        sampling: Sampling = DEFAULT,
-        overflow: Overflow = "stop",
-        reuse_prefix: bool = True,
         on_piece: Callable[[Piece], None] | None = None,
         on_error: Literal["raise", "keep"] = "raise",
+        **options: Unpack[Options],
     ) -> Generation: ...
 
     def generate(
         self,
         prompt: Prompt | Prompts,
         *,
-        max_tokens: int | Sequence[int] = 128,
+        max_tokens: int | Sequence[int] = MAX_TOKENS,
         sampling: Sampling | Sequence[Sampling] = DEFAULT,
         overflow: Overflow = "stop",
         reuse_prefix: bool = True,
@@ -91,74 +103,49 @@ class TextModel:
         For several, `max_tokens` and `sampling` may be lists too. When the context is full,
         `overflow` says to `stop` there, or to `slide`: go on behind the later half of it, which is
         read once more. With `reuse_prefix` what an earlier prompt began with is not read again;
-        without, the same request gives the same numbers bit by bit, whatever came before it.
+        without, the same request gives the same numbers bit by bit, whatever came before it (on
+        `native`, beside up to 7 others).
         `on_piece` sees each piece of a single prompt as it comes. A request that fails raises, or
         with `on_error="keep"` is a result whose `error` says why.
         """
-        if not is_several(prompt):
-            assert isinstance(max_tokens, int)
-            assert isinstance(sampling, Sampling)
-            answer = self.start(cast(Prompt, prompt), max_tokens, sampling, overflow, reuse_prefix)
-            if on_piece is None:
-                return answer.result() if on_error == "raise" else answer.outcome()
-            for piece in answer.pieces():
-                on_piece(piece)
-            return answer.generation()
-        if on_piece is not None:
+        several = is_several(prompt)
+        if several and on_piece is not None:
             raise GenerationError("on_piece is for one prompt; use start() for each of several")
+        prompts = cast(Sequence[Prompt], prompt if several else [prompt])
         given = zip(
-            prompt,
-            _each("max_tokens", max_tokens, int, len(prompt)),
-            _each("sampling", sampling, Sampling, len(prompt)),
+            prompts,
+            _each("max_tokens", max_tokens, len(prompts), several),
+            _each("sampling", sampling, len(prompts), several),
             strict=True,
         )
+        # All are looked at before any is run.
         ready = [self._request(p, n, s, overflow, reuse_prefix) for p, n, s in given]
         answers = [Answer(self._batcher, *one) for one in ready]
         try:
-            return [a.result() if on_error == "raise" else a.outcome() for a in answers]
+            if on_piece is not None:
+                for piece in answers[0].pieces(raises=False):
+                    on_piece(piece)
+            done = [a.result() if on_error == "raise" else a.outcome() for a in answers]
         finally:
             for answer in answers:
                 answer.cancel()
+        return done if several else done[0]
 
-    def stream(
-        self,
-        prompt: Prompt,
-        *,
-        max_tokens: int = 128,
-        sampling: Sampling = DEFAULT,
-        overflow: Overflow = "stop",
-        reuse_prefix: bool = True,
-    ) -> Iterator[Piece]:
+    def stream(self, prompt: Prompt, **options: Unpack[Options]) -> Iterator[Piece]:
         """The pieces of `generate`, as they come. Stop iterating to stop generating."""
-        return self.start(prompt, max_tokens, sampling, overflow, reuse_prefix).pieces()
+        return self.start(prompt, **options).pieces()
 
-    async def agenerate(
-        self,
-        prompt: Prompt,
-        *,
-        max_tokens: int = 128,
-        sampling: Sampling = DEFAULT,
-        overflow: Overflow = "stop",
-        reuse_prefix: bool = True,
-    ) -> Generation:
+    async def agenerate(self, prompt: Prompt, **options: Unpack[Options]) -> Generation:
         """`generate` for an event loop, which goes on meanwhile. Cancelling it ends the request."""
-        answer = self.start(prompt, max_tokens, sampling, overflow, reuse_prefix)
+        answer = self.start(prompt, **options)
         try:
             return await asyncio.to_thread(answer.result)
         finally:
             answer.cancel()
 
-    async def astream(
-        self,
-        prompt: Prompt,
-        *,
-        max_tokens: int = 128,
-        sampling: Sampling = DEFAULT,
-        overflow: Overflow = "stop",
-        reuse_prefix: bool = True,
-    ) -> AsyncIterator[Piece]:
+    async def astream(self, prompt: Prompt, **options: Unpack[Options]) -> AsyncIterator[Piece]:
         """`stream` for an event loop, which goes on meanwhile."""
-        answer = self.start(prompt, max_tokens, sampling, overflow, reuse_prefix)
+        answer = self.start(prompt, **options)
         pieces = answer.pieces()
         try:
             while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
@@ -169,7 +156,8 @@ class TextModel:
     def start(
         self,
         prompt: Prompt,
-        max_tokens: int = 128,
+        *,
+        max_tokens: int = MAX_TOKENS,
         sampling: Sampling = DEFAULT,
         overflow: Overflow = "stop",
         reuse_prefix: bool = True,
@@ -240,17 +228,18 @@ class TextModel:
         return ids
 
 
-def is_several(prompt: Prompt | Prompts) -> TypeGuard[Prompts]:
+def is_several(prompt: Prompt | Prompts) -> bool:
     """Whether these are several prompts: a list of texts or of lists."""
     first = prompt[0] if len(prompt) else None
     return not isinstance(prompt, str) and isinstance(first, (str, Sequence, np.ndarray))
 
 
-def _each(name: str, given: T | Sequence[T], kind: type[T], count: int) -> Sequence[T]:
-    """One for each of several prompts."""
-    if isinstance(given, kind):
+def _each(name: str, given: T | Sequence[T], count: int, several: bool) -> Sequence[T]:
+    """One for each prompt. Only several prompts may come with a list."""
+    if not isinstance(given, Sequence):
         return [given] * count
-    assert isinstance(given, Sequence)
+    if not several:
+        raise GenerationError(f"{name} is a list, but there is one prompt; give one {name}")
     if len(given) != count:
         raise GenerationError(f"{len(given)} of {name} for {count} prompts; give one for each")
     return given

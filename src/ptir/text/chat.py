@@ -1,7 +1,6 @@
 """Messages to a prompt, by the chat template of a model. Knows no model."""
 
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import Any, final
 
 from .error import ChatError
@@ -145,12 +144,7 @@ class Chat:
     def __enter__(self) -> "Chat":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 

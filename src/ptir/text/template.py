@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
 from typing import Any, final
 
 from .error import ChatError
@@ -108,12 +107,7 @@ class Renderer:
     def __enter__(self) -> "Renderer":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 

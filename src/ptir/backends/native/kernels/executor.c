@@ -92,12 +92,11 @@ static int64_t now_ns(void) {
 
 /* --- instructions --- */
 
-static int run_share(ptir_job *job, int share, char *scratch, char *shared) {
+static void run_share(ptir_job *job, int share, char *scratch, char *shared) {
     ptir_team team = {share, job->team, job->phase, scratch, shared};
     int code = job->kernels[job->at[0]](job->at + 2, job->base, &team);
     if (code == PTIR_AGAIN) atomic_store(&job->again, 1);
     else if (code) atomic_store(&job->code, code);
-    return code;
 }
 
 /* Goes on to the next instruction, or the next phase of this one; 0 if the job ends here. Called
