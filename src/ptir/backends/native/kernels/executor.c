@@ -44,12 +44,12 @@ typedef struct {
  * put to sleep holds nothing up unless it is in the middle of a share, and the numbers never turn
  * back: a share that was taken is one of the job in hand. */
 typedef struct ptir_pool {
-    _Alignas(LINE) _Atomic uint64_t next;
-    _Alignas(LINE) _Atomic uint64_t limit;
+    _Alignas(LINE) _Atomic uint64_t next, limit;
     _Alignas(LINE) _Atomic uint64_t done;
-    _Alignas(LINE) _Atomic uint32_t news; /* changes when `limit`, `finished` or `stop` does */
+    _Alignas(LINE) _Atomic uint32_t news; /* changes when there is some and somebody sleeps */
     _Atomic uint32_t roster;              /* changes when `active` does */
-    _Atomic int sleeping, finished, stop;
+    _Atomic int sleeping;
+    _Alignas(LINE) _Atomic int finished, stop; /* what those who wait look at beside the tickets */
     _Atomic int active; /* threads that the job in hand uses, the caller's among them */
     int size;           /* threads that there are */
     pid_t owner;        /* the process that made the threads: a child has none */
@@ -79,9 +79,12 @@ static void wake_all(_Atomic uint32_t *event) {
 #endif
 }
 
+/* Behind a change of `limit`, `finished` or `stop`: whoever is about to sleep has said so first, and
+ * looks at them once more. */
 static void announce(ptir_pool *pool) {
+    if (!atomic_load(&pool->sleeping)) return;
     atomic_fetch_add(&pool->news, 1);
-    if (atomic_load(&pool->sleeping)) wake_all(&pool->news);
+    wake_all(&pool->news);
 }
 
 static int64_t now_ns(void) {
