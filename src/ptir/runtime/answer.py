@@ -55,8 +55,9 @@ class Answer:
     def outcome(self) -> Generation:
         """The whole of it; a failure is in its `error`."""
         try:
-            with self._noted():
-                self._work(self._request.max_tokens)
+            if not self._is_finished:  # else its time is noted: pieces were taken to the end
+                with self._noted():
+                    self._work(self._request.max_tokens)
         finally:
             self.cancel()
         deque(self._taken(), maxlen=0)  # nobody wants the pieces one by one
