@@ -2,6 +2,8 @@
  * is added where its flag is set: bias [N], residual [batch..., M, N]. */
 #include "dot.h"
 
+#include "dot_pairs.h"
+
 #include "dot_gemm.h"
 
 #include "dot_skinny.h"
@@ -51,6 +53,7 @@ static dot_item dot_item_at(const dot_job *job, int64_t index) {
         .m = job->out.size[rank - 2], .n = job->out.size[rank - 1], .k = job->x.size[rank - 1],
         .x = dot_matrix_at(&job->x, index), .w = dot_matrix_at(&job->w, index),
         .out = dot_matrix_at(&job->out, index), .adds = job->adds,
+        .pairs = DOT_PAIRS && job->x.dtype == PTIR_bf16 && job->w.dtype == PTIR_bf16,
     };
     for (int a = 0; a < d.adds; a++) d.added[a] = dot_matrix_at(&job->added[a], index);
     if (d.m <= SKINNY_ROWS || d.n > SKINNY_ROWS) return d;

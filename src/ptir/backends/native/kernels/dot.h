@@ -13,6 +13,7 @@ typedef struct {
     int64_t m, n, k;
     dot_matrix x, w, out, added[DOT_ADDED];
     int adds;
+    int pairs; /* whether two elements of k are multiplied at once: see dot_pairs.h */
 } dot_item;
 
 INLINE int64_t dot_least(int64_t a, int64_t b) { return a < b ? a : b; }

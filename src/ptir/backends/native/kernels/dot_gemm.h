@@ -1,11 +1,12 @@
 /* Products with more than a few rows (Goto and van de Geijn 2008): w and x go to the scratch memory
- * in blocks, as f32; a tile of the result stays in registers over one block of k.
+ * in blocks, as f32 or as pairs of bf16; a tile of the result stays in registers over one block of k,
+ * which is counted in such words.
  *
  * An element's sum runs over k in order within a block, and block by block; the blocks depend on k
  * alone. So it is the same wherever its row and column fall, for any number of threads.
  *
- * A level with dot-product or tile instructions for bf16 gets its own way beside this one: the same
- * words, its own blocks in the narrow type, chosen where dot.c chooses.
+ * A level with tile instructions for bf16 gets its own way beside this one, chosen where dot.c
+ * chooses.
  */
 #if VL == 16
 #define GEMM_M 12 /* rows of a tile: as many as the registers hold */
@@ -44,12 +45,25 @@ _Static_assert(
     "the blocks fit"
 );
 
+static int64_t gemm_words(const dot_item *d) { return d->pairs ? (d->k + 1) / 2 : d->k; }
+
 /* --- packing --- */
+
+/* Elements of k in `deep` words from `k` on. */
+static int64_t gemm_elements(const dot_item *d, int64_t k, int64_t deep) {
+    return dot_least(2 * deep, d->k - 2 * k);
+}
 
 static void gemm_pack_x(
     const dot_item *d, int64_t i, int64_t rows, int64_t k, int64_t deep, float *to
 ) {
     const dot_matrix *x = &d->x;
+    if (d->pairs) {
+        int64_t n = gemm_elements(d, k, deep);
+        for (int64_t r = 0; r < rows; r++)
+            pairs_copy(to + r * GEMM_STEP, dot_at(x, i + r, 2 * k), x->column, n);
+        return;
+    }
     if (x->column != 1 && x->row == 1) {
         dot_turn(to, GEMM_STEP, dot_at(x, i, k), x->column, deep, rows, x->dtype);
         return;
@@ -96,18 +110,53 @@ static void gemm_pack_strip(
         dot_widen(to + r * GEMM_N, dot_at(w, k + r, j), w->column, wide, w->dtype);
 }
 
+/* The same two as pairs. */
+static void gemm_pair_strips(
+    const dot_item *d, int64_t k, int64_t deep, int64_t j, int64_t strips, float *to
+) {
+    for (int64_t part = 0; part < deep; part += GEMM_PACK)
+        for (int64_t s = 0; s < strips; s++)
+            for (int64_t r = part; r < deep && r < part + GEMM_PACK; r++) {
+                int64_t at = 2 * (k + r);
+                const char *row = dot_at(&d->w, at, j + s * GEMM_N);
+                const char *next = at + 1 < d->k ? row + 2 * d->w.row : NULL;
+                float *strip = to + (s * deep + r) * GEMM_N;
+                for (int v = 0; v < GEMM_N; v += VL)
+                    vf_store(strip + v, pairs_load(row, next, v));
+            }
+}
+
+static void gemm_pair_strip(
+    const dot_item *d, int64_t k, int64_t deep, int64_t j, int64_t wide, float *to
+) {
+    const dot_matrix *w = &d->w;
+    int64_t n = gemm_elements(d, k, deep);
+    if (wide < GEMM_N || n < 2 * deep) memset(to, 0, (size_t)(deep * GEMM_N) * sizeof *to);
+    if (w->row == 1 && w->column % 2 == 0 && n == 2 * deep) {
+        dot_turn(to, GEMM_N, dot_at(w, 2 * k, j), w->column / 2, wide, deep, PTIR_f32);
+        return;
+    }
+    for (int64_t r = 0; r < n; r++)
+        for (int64_t c = 0; c < wide; c++) {
+            char *half = (char *)(to + r / 2 * GEMM_N + c) + r % 2 * 2;
+            memcpy(half, dot_at(w, 2 * k + r, j + c), 2);
+        }
+}
+
 static void gemm_pack_w(
     const dot_item *d, int64_t k, int64_t deep, int64_t j, int64_t columns, float *to
 ) {
     int64_t at = 0;
     if (d->w.column == 1) {
         int64_t strips = columns / GEMM_N;
-        gemm_pack_strips(&d->w, k, deep, j, strips, to);
+        if (d->pairs) gemm_pair_strips(d, k, deep, j, strips, to);
+        else gemm_pack_strips(&d->w, k, deep, j, strips, to);
         at = strips * GEMM_N;
     }
     for (; at < columns; at += GEMM_N) {
         int64_t wide = dot_least(GEMM_N, columns - at);
-        gemm_pack_strip(&d->w, k, deep, j + at, wide, to + at * deep);
+        if (d->pairs) gemm_pair_strip(d, k, deep, j + at, wide, to + at * deep);
+        else gemm_pack_strip(&d->w, k, deep, j + at, wide, to + at * deep);
     }
 }
 
@@ -115,16 +164,18 @@ static void gemm_pack_w(
 
 /* sums [m][GEMM_N] = x · w, added to what they were unless these are the first k. */
 INLINE void gemm_tile_of(
-    int m, int64_t deep, const float *restrict x, const float *restrict w, float *sums, int first
+    int m, int64_t deep, const float *restrict x, const float *restrict w, float *sums, int first,
+    int pairs
 ) {
     vf sum[GEMM_M][2];
     for (int i = 0; i < m; i++) sum[i][0] = sum[i][1] = (vf){0};
     for (int64_t k = 0; k < deep; k++) {
         vf w0 = vf_load(w + k * GEMM_N), w1 = vf_load(w + k * GEMM_N + VL);
         for (int i = 0; i < m; i++) {
-            vf a = vf_set(x[i * GEMM_STEP + k]);
-            sum[i][0] += a * w0;
-            sum[i][1] += a * w1;
+            const float *word = x + i * GEMM_STEP + k;
+            vf a = pairs ? pairs_set(word) : vf_set(*word);
+            sum[i][0] = pairs ? pairs_add(sum[i][0], a, w0) : sum[i][0] + a * w0;
+            sum[i][1] = pairs ? pairs_add(sum[i][1], a, w1) : sum[i][1] + a * w1;
         }
     }
     for (int i = 0; i < m; i++)
@@ -135,10 +186,10 @@ INLINE void gemm_tile_of(
 }
 
 #define GEMM_CASE(m)                                                                               \
-    case m: gemm_tile_of(m, deep, x, w, sums, first); break;
+    case m: gemm_tile_of(m, deep, x, w, sums, first, pairs); break;
 
-static void gemm_tile(
-    int64_t m, int64_t deep, const float *x, const float *w, float *sums, int first
+INLINE void gemm_tile_rows(
+    int64_t m, int64_t deep, const float *x, const float *w, float *sums, int first, int pairs
 ) {
     switch (m) {
 #if GEMM_M > 8
@@ -148,15 +199,22 @@ static void gemm_tile(
         GEMM_CASE(8) GEMM_CASE(7)
 #endif
         GEMM_CASE(6) GEMM_CASE(5) GEMM_CASE(4) GEMM_CASE(3) GEMM_CASE(2)
-    default: gemm_tile_of(1, deep, x, w, sums, first); break;
+    default: gemm_tile_of(1, deep, x, w, sums, first, pairs); break;
     }
+}
+
+static void gemm_tile(
+    int64_t m, int64_t deep, const float *x, const float *w, float *sums, int first, int pairs
+) {
+    if (DOT_PAIRS && pairs) gemm_tile_rows(m, deep, x, w, sums, first, 1);
+    else gemm_tile_rows(m, deep, x, w, sums, first, 0);
 }
 
 /* --- blocks --- */
 
 typedef struct {
     int64_t i, rows, j, columns; /* of the result */
-    int64_t k, deep;
+    int64_t k, deep; /* in words */
 } gemm_block;
 
 static int64_t gemm_tiles(int64_t rows) { return dot_blocks(rows, GEMM_M); }
@@ -166,12 +224,12 @@ static void gemm_multiply(
     const dot_item *d, const gemm_block *b, const gemm_scratch *memory, float *sums
 ) {
     int64_t tiles = gemm_tiles(b->rows);
-    int last = b->k + b->deep == d->k;
+    int last = b->k + b->deep == gemm_words(d);
     for (int64_t at = 0; at < b->columns; at += GEMM_N)
         for (int64_t t = 0; t < tiles; t++, sums += GEMM_TILE) {
             int64_t row = b->rows * t / tiles, m = b->rows * (t + 1) / tiles - row;
             const float *x = memory->x + row * GEMM_STEP, *w = memory->w + at * b->deep;
-            gemm_tile(m, b->deep, x, w, sums, !b->k);
+            gemm_tile(m, b->deep, x, w, sums, !b->k, d->pairs);
             if (!last) continue;
             int64_t wide = dot_least(GEMM_N, b->columns - at);
             for (int64_t r = 0; r < m; r++)
@@ -184,10 +242,11 @@ static void gemm_over_k(
     const dot_item *d, int64_t i, int64_t rows, int64_t j, int64_t columns,
     const gemm_scratch *memory
 ) {
-    int64_t cuts = dot_blocks(d->k, GEMM_K), strips = dot_blocks(columns, GEMM_N);
+    int64_t words = gemm_words(d), cuts = dot_blocks(words, GEMM_K);
+    int64_t strips = dot_blocks(columns, GEMM_N);
     for (int64_t cut = 0; cut < cuts; cut++) {
-        gemm_block b = {.j = j, .columns = columns, .k = d->k * cut / cuts};
-        b.deep = d->k * (cut + 1) / cuts - b.k;
+        gemm_block b = {.j = j, .columns = columns, .k = words * cut / cuts};
+        b.deep = words * (cut + 1) / cuts - b.k;
         gemm_pack_w(d, b.k, b.deep, j, columns, memory->w);
         float *sums = memory->sums;
         for (b.i = i; b.i < i + rows; b.i += GEMM_ROWS) {

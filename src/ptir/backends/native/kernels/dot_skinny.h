@@ -2,11 +2,17 @@
  *
  * Rows of w with adjacent elements: a few rows at a time over a block of columns, whose sums lie in
  * scratch memory. Columns with adjacent elements: each element of the result is the product of two
- * such runs. Either way the order of a sum depends on k alone.
+ * such runs. Either way the order of a sum depends on k alone. Where bf16 is multiplied in pairs, x
+ * is words of them.
  */
+#if VL == 16 || defined(__aarch64__)
+#define SKINNY_TILE 8 /* rows of x in registers: of 32, else of 16 */
+#else
+#define SKINNY_TILE 4
+#endif
+
 enum {
     SKINNY_ROWS = 8,       /* of x, at most */
-    SKINNY_TILE = 4,       /* of those, in registers */
     SKINNY_K = 32768,      /* at most: x lies in scratch memory as f32 */
     SKINNY_DEEP = 8,       /* rows of w side by side */
     SKINNY_COLUMNS = 2048, /* of a block, at most */
@@ -16,12 +22,12 @@ enum {
     SKINNY_SHARED = 256,   /* of those, that more rows than a tile's go over at once */
     SKINNY_GRAIN = 64,     /* columns that stay with one thread */
     SKINNY_PARTS = 16,     /* of k, at most */
-    SKINNY_PART = 64,      /* rows of w in one, at least */
+    SKINNY_PART = 96,      /* rows of w in one, at least */
 };
 
 typedef struct {
     const float *x;
-    int64_t row;  /* between rows of x, in floats */
+    int64_t row;  /* between rows of x, in words */
     float *sums;  /* [m][SKINNY_STEP] */
 } skinny_memory;
 
@@ -34,33 +40,78 @@ _Static_assert(
 
 static skinny_memory skinny_prepare(const dot_item *d, const ptir_team *team) {
     skinny_memory s = {(const float *)d->x.data, d->x.row, (float *)team->scratch};
+    float *x = s.sums + SKINNY_ROWS * SKINNY_STEP;
+    if (d->pairs) {
+        s.row = d->x.row / 2;
+        if (d->x.column == 1 && d->x.row % 2 == 0 && d->k % 2 == 0) return s;
+        int64_t words = (d->k + 1) / 2;
+        for (int64_t i = 0; i < d->m; i++)
+            pairs_copy(x + i * words, dot_at(&d->x, i, 0), d->x.column, d->k);
+        s.x = x, s.row = words;
+        return s;
+    }
     int readable = d->x.dtype == PTIR_f32 && d->x.column == 1 && (uintptr_t)s.x % 4 == 0;
     if (readable) return s;
-    float *x = s.sums + SKINNY_ROWS * SKINNY_STEP;
     for (int64_t i = 0; i < d->m; i++)
         dot_widen(x + i * d->k, dot_at(&d->x, i, 0), d->x.column, d->k, d->x.dtype);
     s.x = x, s.row = d->k;
     return s;
 }
 
+/* Words of x in so many elements of k, which end no pair halfway. */
+INLINE int64_t skinny_words(const dot_item *d, int64_t k) { return d->pairs ? k / 2 : k; }
+
+/* How elements of w are multiplied: as their type says, or in pairs. */
+enum { PTIR_pairs = -1 };
+static int skinny_way(const dot_item *d) { return d->pairs ? PTIR_pairs : d->w.dtype; }
+INLINE int64_t skinny_bytes(int way) { return way == PTIR_pairs ? 2 : ptir_bytes(way); }
+
+/* What is compiled for one number of rows, for each. */
+#define SKINNY_CASE(m, DO, way)                                                                    \
+    case m: DO(m, way); break;
+#if SKINNY_TILE == 8
+#define SKINNY_MORE(DO, way)                                                                       \
+    SKINNY_CASE(8, DO, way) SKINNY_CASE(7, DO, way) SKINNY_CASE(6, DO, way) SKINNY_CASE(5, DO, way)
+#else
+#define SKINNY_MORE(DO, way)
+#endif
+#define SKINNY_BY_ROWS(m, DO, way)                                                                 \
+    switch (m) {                                                                                   \
+        SKINNY_MORE(DO, way)                                                                       \
+        SKINNY_CASE(4, DO, way) SKINNY_CASE(3, DO, way) SKINNY_CASE(2, DO, way)                    \
+        SKINNY_CASE(1, DO, way)                                                                    \
+    }
+
 /* --- rows of w with adjacent elements --- */
+
+/* A row of w, or two as pairs, on some columns of the sums of m rows: c vectors. */
+INLINE void skinny_row(
+    int m, int c, const float *x, int64_t x_row, const char *w, const char *next,
+    vf sum[SKINNY_TILE][4], int way
+) {
+    vf b[4];
+    for (int v = 0; v < c; v++)
+        b[v] = way == PTIR_pairs ? pairs_load(w, next, v * VL) : vf_load_as(w, v * VL, way);
+    for (int i = 0; i < m; i++) {
+        const float *word = x + i * x_row;
+        vf a = way == PTIR_pairs ? pairs_set(word) : vf_set(*word);
+        for (int v = 0; v < c; v++)
+            sum[i][v] = way == PTIR_pairs ? pairs_add(sum[i][v], a, b[v]) : sum[i][v] + a * b[v];
+    }
+}
 
 /* `deep` rows of w on some columns of the sums of m rows: c vectors. */
 INLINE void skinny_tile(
     int m, int c, int64_t deep, const float *x, int64_t x_row, const char *w, int64_t row,
-    float *sums, int dtype
+    float *sums, int way
 ) {
+    int64_t step = row * skinny_bytes(way), rows = way == PTIR_pairs ? 2 : 1;
     vf sum[SKINNY_TILE][4];
     for (int i = 0; i < m; i++)
         for (int v = 0; v < c; v++) sum[i][v] = vf_load(sums + i * SKINNY_STEP + v * VL);
-    for (int64_t r = 0; r < deep; r++, w += row * ptir_bytes(dtype)) {
-        vf b[4];
-        for (int v = 0; v < c; v++) b[v] = vf_load_as(w, v * VL, dtype);
-        for (int i = 0; i < m; i++) {
-            vf a = vf_set(x[i * x_row + r]);
-            for (int v = 0; v < c; v++) sum[i][v] += a * b[v];
-        }
-    }
+    for (; deep >= rows; deep -= rows, w += rows * step)
+        skinny_row(m, c, x++, x_row, w, w + step, sum, way);
+    if (deep > 0) skinny_row(m, c, x, x_row, w, NULL, sum, way);
     for (int i = 0; i < m; i++)
         for (int v = 0; v < c; v++) vf_store(sums + i * SKINNY_STEP + v * VL, sum[i][v]);
 }
@@ -69,44 +120,40 @@ INLINE void skinny_tile(
  * runs this short the prefetcher of the machine starts too late. */
 INLINE void skinny_strip_of(
     int m, int64_t n, int64_t deep, const float *x, int64_t x_row, const char *w, int64_t row,
-    float *sums, const char *next, int dtype
+    float *sums, const char *next, int way
 ) {
-    const int c = m <= 2 ? 4 : 2, bytes = ptir_bytes(dtype);
+    const int c = m <= SKINNY_TILE / 2 ? 4 : 2, bytes = skinny_bytes(way);
     int64_t j = 0;
     for (; j + c * VL <= n; j += c * VL) {
         if (next)
             for (int64_t r = 0; r < deep; r++)
                 for (int at = 0; at < c * VL * bytes; at += 64)
                     __builtin_prefetch(next + (r * row + j) * bytes + at);
-        skinny_tile(m, c, deep, x, x_row, w + j * bytes, row, sums + j, dtype);
+        skinny_tile(m, c, deep, x, x_row, w + j * bytes, row, sums + j, way);
     }
     for (; j < n; j += VL)
-        skinny_tile(m, 1, deep, x, x_row, w + j * bytes, row, sums + j, dtype);
+        skinny_tile(m, 1, deep, x, x_row, w + j * bytes, row, sums + j, way);
 }
 
-#define SKINNY_STRIP(m, dtype)                                                                     \
-    skinny_strip_of(m, n, deep, x, x_row, w, row, sums, next, PTIR_##dtype)
+#define SKINNY_STRIP(m, way)                                                                       \
+    skinny_strip_of(m, n, deep, x, x_row, w, row, sums, next, PTIR_##way)
 
-#define X(dtype)                                                                                   \
-    static void PTIR_JOIN(skinny_strip, dtype)(                                                    \
+#define X(way)                                                                                     \
+    static void PTIR_JOIN(skinny_strip, way)(                                                      \
         int64_t m, int64_t n, int64_t deep, const float *x, int64_t x_row, const char *w,          \
         int64_t row, float *sums, const char *next                                                 \
     ) {                                                                                            \
-        switch (m) {                                                                               \
-        case 1: SKINNY_STRIP(1, dtype); break;                                                     \
-        case 2: SKINNY_STRIP(2, dtype); break;                                                     \
-        case 3: SKINNY_STRIP(3, dtype); break;                                                     \
-        default: SKINNY_STRIP(4, dtype); break;                                                    \
-        }                                                                                          \
+        SKINNY_BY_ROWS(m, SKINNY_STRIP, way)                                                       \
     }
-X(f32) X(bf16) X(f16)
+X(f32) X(bf16) X(f16) X(pairs)
 #undef X
 
 static void skinny_strip(
-    int64_t m, int64_t n, int64_t deep, const float *x, int64_t x_row, const dot_matrix *w,
-    float *sums, const char *next
+    int way, int64_t m, int64_t n, int64_t deep, const float *x, int64_t x_row,
+    const dot_matrix *w, float *sums, const char *next
 ) {
-    switch (w->dtype) {
+    switch (way) {
+    case PTIR_pairs: skinny_strip_pairs(m, n, deep, x, x_row, w->data, w->row, sums, next); break;
     case PTIR_f32: skinny_strip_f32(m, n, deep, x, x_row, w->data, w->row, sums, next); break;
     case PTIR_bf16: skinny_strip_bf16(m, n, deep, x, x_row, w->data, w->row, sums, next); break;
     default: skinny_strip_f16(m, n, deep, x, x_row, w->data, w->row, sums, next); break;
@@ -120,25 +167,25 @@ static void skinny_strips(
     float *sums, const char *next
 ) {
     int64_t whole = n / VL * VL, step = d->m > SKINNY_TILE ? SKINNY_SHARED : whole;
-    int64_t top = dot_least(d->m, SKINNY_TILE);
+    int64_t top = dot_least(d->m, SKINNY_TILE), way = skinny_way(d);
     const float *low = x + top * x_row;
     for (int64_t j = 0; j < whole; j += step) {
         int64_t wide = dot_least(step, whole - j), skip = j * ptir_bytes(w.dtype);
         dot_matrix at = {w.data + skip, w.row, 1, w.dtype};
-        skinny_strip(top, wide, deep, x, x_row, &at, sums + j, next ? next + skip : NULL);
+        skinny_strip(way, top, wide, deep, x, x_row, &at, sums + j, next ? next + skip : NULL);
         if (d->m > top)
-            skinny_strip(d->m - top, wide, deep, low, x_row, &at,
+            skinny_strip(way, d->m - top, wide, deep, low, x_row, &at,
                          sums + top * SKINNY_STEP + j, NULL);
     }
     if (whole == n) return;
-    float copy[SKINNY_DEEP][VL] = {{0}}; /* fewer columns than a vector, with room behind them */
+    char copy[SKINNY_DEEP][VL * 4] = {{0}}; /* fewer columns than a vector, with room behind them */
     for (int64_t r = 0; r < deep; r++)
-        dot_widen(copy[r], dot_at(&w, r, whole), 1, n - whole, w.dtype);
-    dot_matrix at = {(char *)copy, VL, 1, PTIR_f32};
+        memcpy(copy[r], dot_at(&w, r, whole), (size_t)((n - whole) * ptir_bytes(w.dtype)));
+    dot_matrix at = {(char *)copy, VL * 4 / ptir_bytes(w.dtype), 1, w.dtype};
     sums += whole;
-    skinny_strip(top, VL, deep, x, x_row, &at, sums, NULL);
+    skinny_strip(way, top, VL, deep, x, x_row, &at, sums, NULL);
     if (d->m > top)
-        skinny_strip(d->m - top, VL, deep, low, x_row, &at, sums + top * SKINNY_STEP, NULL);
+        skinny_strip(way, d->m - top, VL, deep, low, x_row, &at, sums + top * SKINNY_STEP, NULL);
 }
 
 /* A block of columns, k from `k` to `end`. */
@@ -151,21 +198,33 @@ static void skinny_rows(
         dot_matrix w = {dot_at(&d->w, k, j), d->w.row, 1, d->w.dtype};
         int64_t deep = dot_least(SKINNY_DEEP, end - k);
         const char *next = k + 2 * SKINNY_DEEP <= end ? dot_at(&w, SKINNY_DEEP, 0) : NULL;
-        skinny_strips(d, n, deep, s->x + k, s->row, w, s->sums, next);
+        skinny_strips(d, n, deep, s->x + skinny_words(d, k), s->row, w, s->sums, next);
     }
 }
 
 /* --- columns of w with adjacent elements --- */
 
+/* Fewer elements than fill a vector of words, then zeros. */
+static vf skinny_part_of(const char *from, int64_t n) {
+    float words[VL] = {0};
+    pairs_copy(words, from, 1, n);
+    return vf_load(words);
+}
+
 /* What is behind the last whole vector of k; then the lanes are added up in one order. */
 static void skinny_tail(
-    int64_t m, int64_t n, int64_t k, const float *x, int64_t x_row, const dot_matrix *w,
+    int way, int64_t m, int64_t n, int64_t k, const float *x, int64_t x_row, const dot_matrix *w,
     vf parts[][VL]
 ) {
+    int pairs = way == PTIR_pairs;
     for (int64_t v = 0; v < n; v++) {
-        vf b = dot_part(dot_at(w, 0, v), k, w->dtype);
-        for (int64_t i = 0; i < m; i++)
-            parts[i][v] += dot_part((const char *)(x + i * x_row), k, PTIR_f32) * b;
+        const char *column = dot_at(w, 0, v);
+        vf b = pairs ? skinny_part_of(column, k) : dot_part(column, k, w->dtype);
+        for (int64_t i = 0; i < m; i++) {
+            const char *row = (const char *)(x + i * x_row);
+            if (pairs) parts[i][v] = pairs_add(parts[i][v], skinny_part_of(row, k), b);
+            else parts[i][v] += dot_part(row, k, PTIR_f32) * b;
+        }
     }
 }
 
@@ -179,25 +238,28 @@ static vf skinny_reduce(vf *parts) {
 
 /* parts[i][j] = the sum, lane by lane, of row i of x times column j of w, for n <= VL columns and
  * whole vectors of k. Where n ends inside a tile, its last column is read again. */
-INLINE void skinny_pairs_of(
+INLINE void skinny_runs_of(
     int m, int64_t n, int64_t k, const float *x, int64_t x_row, const char *w, int64_t column,
-    vf parts[][VL], int dtype
+    vf parts[][VL], int way
 ) {
     enum { C = 4 };
-    const int c = m <= 2 ? C : 2;
+    const int c = m <= SKINNY_TILE / 2 ? C : 2, pairs = way == PTIR_pairs;
+    const int64_t step = pairs ? 2 * VL : VL;
     for (int64_t j = 0; j < n; j += c) {
         vf sum[SKINNY_TILE][C];
         const char *from[C];
         for (int v = 0; v < c; v++)
-            from[v] = w + dot_least(j + v, n - 1) * column * ptir_bytes(dtype);
+            from[v] = w + dot_least(j + v, n - 1) * column * skinny_bytes(way);
         for (int i = 0; i < m; i++)
             for (int v = 0; v < c; v++) sum[i][v] = (vf){0};
-        for (int64_t at = 0; at + VL <= k; at += VL) {
+        for (int64_t at = 0, word = 0; at + step <= k; at += step, word += VL) {
             vf b[C];
-            for (int v = 0; v < c; v++) b[v] = vf_load_as(from[v], at, dtype);
+            for (int v = 0; v < c; v++)
+                b[v] = pairs ? vf_load_as(from[v], word, PTIR_f32) : vf_load_as(from[v], at, way);
             for (int i = 0; i < m; i++) {
-                vf a = vf_load(x + i * x_row + at);
-                for (int v = 0; v < c; v++) sum[i][v] += a * b[v];
+                vf a = vf_load(x + i * x_row + word);
+                for (int v = 0; v < c; v++)
+                    sum[i][v] = pairs ? pairs_add(sum[i][v], a, b[v]) : sum[i][v] + a * b[v];
             }
         }
         for (int i = 0; i < m; i++)
@@ -205,52 +267,49 @@ INLINE void skinny_pairs_of(
     }
 }
 
-#define SKINNY_PAIRS(m, dtype)                                                                     \
-    skinny_pairs_of(m, n, k, x, x_row, w->data, w->column, parts, PTIR_##dtype)
+#define SKINNY_RUNS(m, way)                                                                        \
+    skinny_runs_of(m, n, k, x, x_row, w->data, w->column, parts, PTIR_##way)
 
-#define X(dtype)                                                                                   \
-    static void PTIR_JOIN(skinny_pairs, dtype)(                                                    \
+#define X(way)                                                                                     \
+    static void PTIR_JOIN(skinny_runs, way)(                                                       \
         int64_t m, int64_t n, int64_t k, const float *x, int64_t x_row, const dot_matrix *w,       \
         vf parts[][VL]                                                                             \
     ) {                                                                                            \
-        switch (m) {                                                                               \
-        case 1: SKINNY_PAIRS(1, dtype); break;                                                     \
-        case 2: SKINNY_PAIRS(2, dtype); break;                                                     \
-        case 3: SKINNY_PAIRS(3, dtype); break;                                                     \
-        default: SKINNY_PAIRS(4, dtype); break;                                                    \
-        }                                                                                          \
+        SKINNY_BY_ROWS(m, SKINNY_RUNS, way)                                                        \
     }
-X(f32) X(bf16) X(f16)
+X(f32) X(bf16) X(f16) X(pairs)
 #undef X
 
 /* m rows on n <= VL columns. */
 static void skinny_vector(
-    int64_t m, int64_t n, int64_t k, const float *x, int64_t x_row, const dot_matrix *w,
+    int way, int64_t m, int64_t n, int64_t k, const float *x, int64_t x_row, const dot_matrix *w,
     float *sums
 ) {
     vf parts[SKINNY_TILE][VL] = {{{0}}};
-    switch (w->dtype) {
-    case PTIR_f32: skinny_pairs_f32(m, n, k, x, x_row, w, parts); break;
-    case PTIR_bf16: skinny_pairs_bf16(m, n, k, x, x_row, w, parts); break;
-    default: skinny_pairs_f16(m, n, k, x, x_row, w, parts); break;
+    switch (way) {
+    case PTIR_pairs: skinny_runs_pairs(m, n, k, x, x_row, w, parts); break;
+    case PTIR_f32: skinny_runs_f32(m, n, k, x, x_row, w, parts); break;
+    case PTIR_bf16: skinny_runs_bf16(m, n, k, x, x_row, w, parts); break;
+    default: skinny_runs_f16(m, n, k, x, x_row, w, parts); break;
     }
-    int64_t whole = k / VL * VL;
+    int64_t step = way == PTIR_pairs ? 2 * VL : VL, whole = k / step * step;
     if (whole < k) {
         dot_matrix rest = {dot_at(w, whole, 0), 1, w->column, w->dtype};
-        skinny_tail(m, n, k - whole, x + whole, x_row, &rest, parts);
+        const float *behind = x + whole / step * VL;
+        skinny_tail(way, m, n, k - whole, behind, x_row, &rest, parts);
     }
     for (int64_t i = 0; i < m; i++)
         vf_store(sums + i * SKINNY_STEP, skinny_reduce(parts[i]));
 }
 
 static void skinny_columns(const dot_item *d, int64_t j, int64_t n, const skinny_memory *s) {
-    int64_t top = dot_least(d->m, SKINNY_TILE);
+    int64_t top = dot_least(d->m, SKINNY_TILE), way = skinny_way(d);
     for (int64_t at = 0; at < n; at += VL) {
         dot_matrix w = {dot_at(&d->w, 0, j + at), 1, d->w.column, d->w.dtype};
         int64_t wide = dot_least(VL, n - at);
-        skinny_vector(top, wide, d->k, s->x, s->row, &w, s->sums + at);
+        skinny_vector(way, top, wide, d->k, s->x, s->row, &w, s->sums + at);
         if (d->m > top)
-            skinny_vector(d->m - top, wide, d->k, s->x + top * s->row, s->row, &w,
+            skinny_vector(way, d->m - top, wide, d->k, s->x + top * s->row, s->row, &w,
                           s->sums + top * SKINNY_STEP + at);
     }
 }

@@ -29,19 +29,24 @@ static const char *const elementwise_names[] = {
 
 /* What the processor has and the system saves. Asked here: __builtin_cpu_supports is always false in
  * what the zig compiler links. */
-static int has_level(int avx512) {
+enum { AVX2, AVX512, AVX512_BF16 };
+
+static int has_level(int level) {
     unsigned a, b, c, d, saved, unused;
     if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE)) return 0;
     if (!(c & bit_FMA) || !(c & bit_F16C)) return 0;
     __asm__("xgetbv" : "=a"(saved), "=d"(unused) : "c"(0));
-    unsigned wanted = avx512 ? 0xe6 : 0x06; /* registers that the system saves */
+    unsigned wanted = level >= AVX512 ? 0xe6 : 0x06; /* registers that the system saves */
     if ((saved & wanted) != wanted) return 0;
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & bit_AVX2)) return 0;
     unsigned bits = bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL;
-    return !avx512 || (b & bits) == bits;
+    if (level >= AVX512 && (b & bits) != bits) return 0;
+    return level < AVX512_BF16 || (__get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1 << 5));
 }
 
-#define PTIR_LEVELS(X) X(base, 1) X(avx2, has_level(0)) X(avx512, has_level(1))
+#define PTIR_LEVELS(X)                                                                             \
+    X(base, 1) X(avx2, has_level(AVX2)) X(avx512, has_level(AVX512))                               \
+    X(avx512_bf16, has_level(AVX512_BF16))
 #else
 #define PTIR_LEVELS(X) X(base, 1)
 #endif
