@@ -11,12 +11,21 @@
 #define SKINNY_TILE 4
 #endif
 
+/* Machines with long vectors have an L1 that holds longer rows of sums, and prefetch runs of f32 as
+ * long as these by themselves; other runs are too short for that. */
+#if VL == 16
+#define SKINNY_COLUMNS 4096 /* of a block, at most */
+#define SKINNY_IS_LONG(m, bytes) ((m) <= 2 && (bytes) == 4)
+#else
+#define SKINNY_COLUMNS 2048
+#define SKINNY_IS_LONG(m, bytes) 0
+#endif
+
 enum {
     SKINNY_ROWS = 8,       /* of x, at most */
     SKINNY_K = 32768,      /* at most: x lies in scratch memory as f32 */
     SKINNY_DEEP = 8,       /* rows of w side by side */
-    SKINNY_COLUMNS = 2048, /* of a block, at most */
-    SKINNY_MANY = 1024,    /* of a block for more rows than two, whose sums fill L1 sooner */
+    SKINNY_MANY = 1024,    /* columns of a block for more rows than two: their sums fill L1 sooner */
     SKINNY_WIDE = 4096,    /* at most, where threads share k: a thread's part would be short runs */
     SKINNY_STEP = SKINNY_WIDE + 48, /* between rows of sums: not a page, they share L1 */
     SKINNY_SHARED = 256,   /* of those, that more rows than a tile's go over at once */
@@ -116,8 +125,8 @@ INLINE void skinny_tile(
         for (int v = 0; v < c; v++) vf_store(sums + i * SKINNY_STEP + v * VL, sum[i][v]);
 }
 
-/* A few rows of w on n columns, whole vectors of them. `next` is what will be read after them: with
- * runs this short the prefetcher of the machine starts too late. */
+/* A few rows of w on n columns, whole vectors of them. `next` is what will be read after them: the
+ * prefetcher of the machine starts too late for short runs. */
 INLINE void skinny_strip_of(
     int m, int64_t n, int64_t deep, const float *x, int64_t x_row, const char *w, int64_t row,
     float *sums, const char *next, int way
@@ -125,7 +134,7 @@ INLINE void skinny_strip_of(
     const int c = m <= SKINNY_TILE / 2 ? 4 : 2, bytes = skinny_bytes(way);
     int64_t j = 0;
     for (; j + c * VL <= n; j += c * VL) {
-        if (next)
+        if (next && !SKINNY_IS_LONG(m, bytes))
             for (int64_t r = 0; r < deep; r++)
                 for (int at = 0; at < c * VL * bytes; at += 64)
                     __builtin_prefetch(next + (r * row + j) * bytes + at);
