@@ -18,15 +18,19 @@ from typing import TextIO
 import click
 
 import ptir
+from ptir.cli.shared import file, order
 
 UNUSABLE, INTERRUPTED = 3, 130  # usage errors know their own code, 2
 
 
 class Commands(click.Group):
-    """One command for each module beside this one: its `command`, its docstring's first line."""
+    """One command for each module beside this one: its `command`, its docstring's first line.
+
+    A package beside it is none: it has what commands share.
+    """
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return sorted(m.name for m in iter_modules(__path__))
+        return sorted(m.name for m in iter_modules(__path__) if not m.ispkg)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in self.list_commands(context):
@@ -60,8 +64,10 @@ def _summary(name: str) -> str:
     cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
 @click.version_option(package_name="ptir")
-def commands() -> None:
+@click.pass_context
+def commands(context: click.Context) -> None:
     """Run language models, and look at the programs that they are made of."""
+    context.meta[order.META] = context.with_resource(file.applied(file.read()))
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from . import bench as bench
 from .answer import Answer as Answer
 from .ceilings import ceilings as ceilings
+from .defaults import stated_settings as stated_settings
 from .generation import Generation as Generation
 from .generation import GenerationError as GenerationError
 from .generation import Piece as Piece
@@ -19,5 +20,6 @@ from .sampling import SamplingError as SamplingError
 from .scheduler import Limits as Limits
 from .session import PREFILL_CHUNK as PREFILL_CHUNK
 from .session import Session as Session
+from .text_model import Options as Options
 from .text_model import TextModel as TextModel
 from .work import work as work
