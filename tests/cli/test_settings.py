@@ -68,7 +68,7 @@ def test_defaults_are_those_of_the_runtime():
         if field.name in TABLE:
             made = field.default_factory
             assert TABLE[field.name].default == (field.default if made is MISSING else made())
-    defaults = runtime.TextModel.start.__kwdefaults__
+    defaults = runtime.TextModel.start.__kwdefaults__ or {}
     assert {name: TABLE[name].default for name in defaults if name != "sampling"} == {
         name: value for name, value in defaults.items() if name != "sampling"
     }

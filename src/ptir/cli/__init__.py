@@ -1,7 +1,8 @@
 """The command line: finds commands by file name, and turns errors into messages and exit codes.
 
-Exit codes: 0, 2 for usage, 3 for a model or file that cannot be used, 130 for Ctrl-C. What was
-asked for goes to stdout, everything else to stderr. Nothing heavy is imported before it is needed.
+Exit codes: 0, 1 if part of what was asked failed, 2 for usage, 3 for a model or file that cannot be
+used, 130 for Ctrl-C. What was asked for goes to stdout, everything else to stderr. Nothing heavy is
+imported before it is needed.
 """
 
 import ast
@@ -20,7 +21,7 @@ import click
 import ptir
 from ptir.cli.shared import file, order
 
-UNUSABLE, INTERRUPTED = 3, 130  # usage errors know their own code, 2
+FAILED, UNUSABLE, INTERRUPTED = 1, 3, 130  # usage errors know their own code, 2
 
 
 class Commands(click.Group):

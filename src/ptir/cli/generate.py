@@ -9,6 +9,8 @@ from typing import Any
 import click
 
 import ptir
+from ptir.cli import FAILED
+from ptir.cli.shared import batch
 from ptir.cli.shared.model import facts, model_argument, model_options, text_model
 from ptir.cli.shared.order import request, resolve, shown, with_settings
 from ptir.cli.shared.prompts import given
@@ -25,6 +27,20 @@ SHOWN = {c: ascii(chr(c))[1:-1] for c in (*range(0x20), *range(0x7F, 0xA0)) if c
     "--file",
     type=click.Path(path_type=Path, allow_dash=True),
     help="Read the prompt from a file, or from stdin for '-'. Without a prompt, stdin is read.",
+)
+@click.option(
+    "--batch-file",
+    type=click.Path(path_type=Path, allow_dash=True),
+    metavar="IN.jsonl",
+    help="Continue many prompts side by side: each line is an object with a prompt, perhaps an id, "
+    "and settings of its own by name, as top_k. '-' is stdin.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="OUT.jsonl",
+    help="Where the answers to --batch-file go, a line for each as it ends. Run again, it goes on: "
+    "what has an answer there is left out.  [default: stdout]",
 )
 @with_settings
 @model_options
@@ -52,6 +68,8 @@ def command(
     model: str | None,
     prompt: str | None,
     file: Path | None,
+    batch_file: Path | None,
+    out: Path | None,
     show_config: bool,
     backend: str | None,
     tokenizer: Path | None,
@@ -68,8 +86,11 @@ def command(
     The text goes to stdout as it comes, then a line of figures to stderr. What no flag says is
     taken from PTIR_* variables (PTIR_TOP_K), then ptir.toml in this folder or in ~/.config/ptir,
     then the model's generation_config.json; --show-config tells.
+
+    With --batch-file the exit code is 1 if any line failed; its answer has an error.
     """
-    text = "" if show_config else _prompt(prompt, file)
+    _check_batch(batch_file, out, prompt is not None or file is not None or echo)
+    text = "" if show_config or batch_file else _prompt(prompt, file)
     dumping = ptir.dump(dump_dir, dump_mode) if dump_dir else nullcontext()
     loading = ptir.load_model(model, backend=backend, tokenizer=tokenizer, overrides=overrides)
     recording = ptir.profile.recording() if trace else nullcontext()
@@ -79,10 +100,16 @@ def command(
         if show_config:
             click.echo(shown(values, as_json, backend))
             return
-        _generate(loaded, text, options, echo, as_json)
+        failed = 0
+        if batch_file is not None:
+            failed = batch.run(loaded, batch_file, out, values)
+        else:
+            _generate(loaded, text, options, echo, as_json)
         backend = loaded.backend
     if trace and recorder:
         _tell(recorder, trace, backend)
+    if failed:
+        raise click.exceptions.Exit(FAILED)
 
 
 def _generate(
@@ -105,6 +132,15 @@ def _generate(
     else:
         click.echo()
         click.echo(_figures(done), err=True)
+
+
+def _check_batch(batch_file: Path | None, out: Path | None, single: bool) -> None:
+    if batch_file is None and out is not None:
+        raise click.UsageError("--out is where answers to --batch-file go; give both")
+    if batch_file is not None and single:
+        raise click.UsageError(
+            "--batch-file has the prompts; leave out --prompt, --file and --echo"
+        )
 
 
 def _prompt(prompt: str | None, file: Path | None) -> str:

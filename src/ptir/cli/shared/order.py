@@ -71,11 +71,11 @@ def request(values: Values) -> "ptir.runtime.Options":
     }
 
 
-def shown(values: Values, as_json: bool, backend: str | None = None) -> str:
+def shown(values: Values, in_json: bool, backend: str | None = None) -> str:
     """Settings and knobs with where they came from, as a table or as JSON."""
     every = {**values, **_knobs(backend)}
-    if as_json:
-        facts = {n: {"value": _plain(v.value), "from": v.source} for n, v in every.items()}
+    if in_json:
+        facts = {n: {"value": as_json(v.value), "from": v.source} for n, v in every.items()}
         return json.dumps(facts)
     rows = [(name, _spelled(v.value), v.source) for name, v in every.items()]
     wide = [max(len(row[column]) for row in rows) for column in (0, 1)]
@@ -111,10 +111,10 @@ def _knobs(backend: str | None) -> dict[str, Value]:
 
 
 def _spelled(value: object) -> str:
-    return "none" if value is None or value in ((), {}, frozenset()) else json.dumps(_plain(value))
+    return "none" if value is None or value in ((), {}, frozenset()) else json.dumps(as_json(value))
 
 
-def _plain(value: object) -> object:
+def as_json(value: object) -> object:
     """As JSON knows it; −inf, which it does not, as text."""
     if isinstance(value, frozenset):
         return sorted(value)
