@@ -2,6 +2,8 @@
 
 from . import bench as bench
 from .answer import Answer as Answer
+from .arrays import read_array as read_array
+from .arrays import write_array as write_array
 from .ceilings import ceilings as ceilings
 from .defaults import stated_settings as stated_settings
 from .generation import Generation as Generation
@@ -22,4 +24,5 @@ from .session import PREFILL_CHUNK as PREFILL_CHUNK
 from .session import Session as Session
 from .text_model import Options as Options
 from .text_model import TextModel as TextModel
+from .tokenizer import load_tokenizer as load_tokenizer
 from .work import work as work

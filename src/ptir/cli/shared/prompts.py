@@ -1,5 +1,9 @@
-"""Text that a command is given: as an argument, in a file, or piped in. Knows no tokens."""
+"""Text that a command is given: as an argument, in a file, or piped in; and text in a table.
 
+Knows no tokens.
+"""
+
+import json
 import os
 import sys
 from pathlib import Path
@@ -26,6 +30,12 @@ def read(file: Path | None) -> str:
     if sys.stdin is None or (file is None and sys.stdin.isatty()):
         raise click.UsageError("no prompt: give --prompt TEXT, --file FILE, or pipe one in")
     return _decoded(sys.stdin.buffer.read(MAX_PROMPT_BYTES + 1), "stdin")
+
+
+def quoted(text: str) -> str:
+    """As JSON, but readable: a terminal is not steered by it, and spaces are seen."""
+    written = json.dumps(text, ensure_ascii=False)
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in written)
 
 
 def _as_given(prompt: str) -> str:
