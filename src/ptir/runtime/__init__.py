@@ -16,6 +16,7 @@ from .load import ParameterInfo as ParameterInfo
 from .load import load_model as load_model
 from .logprobs import Choice as Choice
 from .memory import memory as memory
+from .perplexity import score_text as score_text
 from .sampler import Sampler as Sampler
 from .sampling import Sampling as Sampling
 from .sampling import SamplingError as SamplingError
