@@ -17,8 +17,10 @@ from pkgutil import iter_modules
 from typing import TextIO
 
 import click
+from click.shell_completion import shell_complete
 
 import ptir
+import ptir.config as config  # `from ptir import` would load all of it
 from ptir.cli.shared import file, order
 
 FAILED, UNUSABLE, INTERRUPTED = 1, 3, 130  # usage errors know their own code, 2
@@ -76,7 +78,13 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a closed one is None
             stream.reconfigure(errors="replace")  # a terminal may lack a character
-    sys.exit(run(sys.argv[1:]))
+    asked = config.completing()
+    sys.exit(run(sys.argv[1:]) if asked is None else complete(asked))
+
+
+def complete(asked: str) -> int:
+    """Answer a shell that wants the command line completed; the exit code."""
+    return shell_complete(commands, {}, "ptir", config.COMPLETE, asked)
 
 
 def run(arguments: list[str]) -> int:
@@ -89,7 +97,7 @@ def run(arguments: list[str]) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.Abort):
         return _fail("\ninterrupted", INTERRUPTED)
     except BrokenPipeError:  # the reader has what it wanted, as `head` does
         _discard(sys.stdout, sys.stderr)
