@@ -215,6 +215,13 @@ def test_a_line_of_the_file_that_cannot_be_is_3(ptir, tmp_path, monkeypatch, lin
     assert done.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("arguments", [("--help",), ("generate", "--help")])
+def test_help_comes_whatever_the_file_says(ptir, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    Path("ptir.toml").write_text("nonsense")
+    assert ptir(*arguments).code == 0
+
+
 def test_a_file_that_has_no_end_is_3(ptir, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("ptir.toml").write_text("#" * (1 << 20) + "\n")

@@ -21,7 +21,7 @@ from click.shell_completion import shell_complete
 
 import ptir
 import ptir.config as config  # `from ptir import` would load all of it
-from ptir.cli.shared import file, order
+from ptir.cli.shared import every
 
 FAILED, UNUSABLE, INTERRUPTED = 1, 3, 130  # usage errors know their own code, 2
 
@@ -40,6 +40,8 @@ class Commands(click.Group):
             return None
         command = import_module(f"{__name__}.{name}").command
         assert isinstance(command, click.Command)
+        if every.OPTION not in command.params:
+            command.params.append(every.OPTION)
         return command
 
     def resolve_command(
@@ -67,10 +69,8 @@ def _summary(name: str) -> str:
     cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
 @click.version_option(package_name="ptir")
-@click.pass_context
-def commands(context: click.Context) -> None:
+def commands() -> None:
     """Run language models, and look at the programs that they are made of."""
-    context.meta[order.META] = context.with_resource(file.applied(file.read()))
 
 
 def main() -> None:
@@ -113,8 +113,7 @@ def run(arguments: list[str]) -> int:
 
 def _fail(message: str, code: int) -> int:
     """Say why; a name out of a file cannot steer the terminal."""
-    shown = (c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in message)
-    click.echo("".join(shown), err=True)
+    click.echo(every.printable(message), err=True)
     return code
 
 

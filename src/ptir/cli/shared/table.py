@@ -113,7 +113,7 @@ class Setting:
         flag = self.flag
         if self.kind is SWITCH:
             flag += f"/--no-{flag[2:]}"
-        told = "" if self.default in (None, (), {}) else f"  [default: {self._shown}]"
+        told = "" if self.default in (None, (), {}) else f"  [default: {self.shown}]"
         return click.option(
             flag,
             self.name,
@@ -125,7 +125,8 @@ class Setting:
         )(command)
 
     @property
-    def _shown(self) -> str:
+    def shown(self) -> str:
+        """The default, as a flag spells it."""
         shown = f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
         return shown.lower() if isinstance(self.default, bool) else shown
 
