@@ -32,7 +32,7 @@ def run(loaded: "ptir.LoadedModel", file: Path, out: Path | None, values: Values
         bar = click.progressbar(length=len(lines), file=sys.stderr, show_pos=True)
     with bar as progress, _opened(out) as write:
         _advance(progress, len(lines) - len(left))
-        for line, said in answers(text_model(loaded), left):
+        for line, said in answers(text_model(loaded), left, values):
             write(line.answer(said))
             failed += "error" in said
             tokens += len(said.get("token_ids", ()))
@@ -47,7 +47,7 @@ def run(loaded: "ptir.LoadedModel", file: Path, out: Path | None, values: Values
 
 
 def answers(
-    model: "ptir.runtime.TextModel", lines: Sequence[Line]
+    model: "ptir.runtime.TextModel", lines: Sequence[Line], values: Values
 ) -> Iterator[tuple[Line, dict[str, Any]]]:
     """Each line with what came of it, in the order in which they end."""
     waiting = deque(lines)
@@ -57,26 +57,28 @@ def answers(
             while waiting and len(under_way) < AHEAD:
                 line = waiting.popleft()
                 try:
-                    answer = _started(model, line)
+                    answer = _started(model, line, values)
                 except (ptir.PtirError, ConfigError) as error:
                     yield line, _failure(error)
                 else:
                     under_way[line.index] = line, answer, answer.pieces(raises=False)
-            for _, _, pieces in list(under_way.values())[:1]:
+            if under_way:
+                _, _, pieces = next(iter(under_way.values()))
                 next(pieces, None)  # a token for each of them
-            for index, (line, answer, _) in list(under_way.items()):
+            for index, (line, answer, pieces) in list(under_way.items()):
                 if answer.is_done:
                     del under_way[index]
-                    yield line, _said(answer.outcome())
+                    deque(pieces, maxlen=0)  # nobody wants them one by one
+                    yield line, _said(answer.generation())
     finally:
         for _, answer, _ in under_way.values():
             answer.cancel()
 
 
-def _started(model: "ptir.runtime.TextModel", line: Line) -> "ptir.runtime.Answer":
+def _started(model: "ptir.runtime.TextModel", line: Line, values: Values) -> "ptir.runtime.Answer":
     if line.fault is not None:
         raise ConfigError(line.fault)
-    return model.start(line.prompt, **request(line.values))
+    return model.start(line.prompt, **request({**values, **line.own}))
 
 
 def _said(done: "ptir.Generation") -> dict[str, Any]:

@@ -33,7 +33,7 @@ class Line:
     index: int
     id: str | int | None
     prompt: str | list[int]
-    values: Values
+    own: Values  # settings of its own
     digest: str
     fault: str | None = None
 
@@ -115,10 +115,9 @@ def _requests(stream: BinaryIO, name: str, values: Values, model: str) -> Iterat
         except ConfigError as error:
             yield Line(index, known, "", {}, sha256(raw).hexdigest(), str(error))
         else:
-            merged = {**values, **own}
-            decides = [prompt, {n: as_json(v.value) for n, v in merged.items()}, model]
+            decides = [prompt, {n: as_json(v.value) for n, v in {**values, **own}.items()}, model]
             digest = sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
-            yield Line(index, known, prompt, merged, digest)
+            yield Line(index, known, prompt, own, digest)
 
 
 def _checked(said: dict[str, Any] | None, whose: str) -> tuple[Any, dict[str, Value]]:
