@@ -40,9 +40,8 @@ def logged(level: int) -> Iterator[None]:
 
 
 def _begin(context: click.Context, option: click.Parameter, count: int) -> None:
-    if not context.resilient_parsing:  # then a shell only asks what could be typed
-        context.with_resource(logged(LEVELS[min(count, len(LEVELS) - 1)]))
-        context.meta[order.META] = context.with_resource(file.applied(file.read()))
+    context.with_resource(logged(LEVELS[min(count, len(LEVELS) - 1)]))
+    context.meta[order.META] = context.with_resource(file.applied(file.read()))
 
 
 OPTION = click.Option(
