@@ -135,6 +135,18 @@ def test_no_file_is_named_for_nothing():
     assert [path.name for path in SOURCES if path.stem in vague] == []
 
 
+def test_a_room_logs_under_its_own_name():
+    rooms = []
+    for path in SOURCES:
+        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and spelled(node.func) == "logging.getLogger":
+                rooms.append(room)
+                wanted = "ptir" if room == "cli" else f"ptir.{room}"  # who listens hears all rooms
+                assert [ast.literal_eval(name) for name in node.args] == [wanted], path
+    assert {"backends", "checkpoint", "engine", "functional", "passes", "runtime"} <= set(rooms)
+
+
 # What `import ptir` promises. Adding a name here is a decision; removing one breaks someone.
 PUBLIC = [
     "Compiled", "ConfigError", "Dim", "Generation", "Image", "LoadedModel", "Piece", "Program",

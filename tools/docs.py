@@ -12,8 +12,12 @@ from collections.abc import Callable, Iterator
 from inspect import Parameter, signature
 from pathlib import Path
 
+from click import Context
+
 import ptir.ops  # noqa: F401 - declares the ops
 from ptir import config
+from ptir.cli import commands
+from ptir.cli.shared.table import TABLE
 from ptir.ir import LEAF, OPS, PARAM, Attrs, Op
 from ptir.ir.attr import DERIVED, REQUIRED, Attr
 
@@ -106,11 +110,30 @@ def ops_table() -> str:
     return "\n".join([*parts, "", ""])
 
 
+def command_list() -> str:
+    names = commands.list_commands(Context(commands))
+    rows = [f"| `ptir {name}` | {duty(PACKAGE / 'cli' / f'{name}.py')} |" for name in names]
+    return "\n".join(["| command | meaning |", "| --- | --- |", *rows, ""])
+
+
+def settings_table() -> str:
+    """The settings of generation, by flag."""
+    rows = []
+    for setting in TABLE.values():
+        default = "none" if setting.default in (None, (), {}) else f"`{setting.shown}`"
+        rows.append(f"| `{setting.flag}` | {setting.kind.wanted} | {default} | {setting.help} |")
+    return "\n".join(
+        ["| flag | value | default | meaning |", "| --- | --- | --- | --- |", *rows, ""]
+    )
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "tree": tree,
     "rooms": rooms,
     "knobs": config.table,
     "ops": ops_table,
+    "commands": command_list,
+    "settings": settings_table,
 }
 
 

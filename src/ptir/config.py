@@ -1,7 +1,7 @@
 """Every knob of ptir, typed, read from `PTIR_*`; the only reader of the environment.
 
-A knob is read when it is asked for, so a changed environment counts at once. Knows no backend and
-no pass: a name that only they can judge is judged by them.
+A knob is read when it is asked for, so a changed environment counts at once. Knows no backend, no
+pass and no command: a name that only they can judge is judged by them.
 """
 
 import functools
@@ -14,10 +14,11 @@ from typing import Any, Generic, Literal, TypeVar, final
 
 T = TypeVar("T")
 _PREFIX = "PTIR_"
+COMPLETE = "_PTIR_COMPLETE"  # set by the script that a shell completes the command line with
 
 
 class ConfigError(ValueError):
-    """A `PTIR_*` variable that does not say what it should."""
+    """A `PTIR_*` variable, or a setting of `ptir.toml`, that does not say what it should."""
 
 
 class Form(Generic[T]):
@@ -173,12 +174,32 @@ def setting(**knobs: object) -> Iterator[None]:
 
 def cache_folder() -> Path:
     """Where measurements are kept: `PTIR_CACHE_DIR`, else the user's cache folder (XDG)."""
-    chosen = current().cache_dir
-    if chosen is not None:
-        return chosen
-    stated = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    home = stated if stated.is_absolute() else Path("~/.cache").expanduser()  # as XDG asks
-    return home / "ptir"
+    return current().cache_dir or _home("XDG_CACHE_HOME", "~/.cache") / "ptir"
+
+
+def settings_file() -> Path | None:
+    """`ptir.toml`, for the command line: here, else in the user's config folder (XDG)."""
+    own = _home("XDG_CONFIG_HOME", "~/.config") / "ptir" / "ptir.toml"
+    return next((path for path in (Path("ptir.toml"), own) if path.is_file()), None)
+
+
+def stated() -> dict[str, str]:
+    """What `PTIR_*` variables say, knobs or not, by name: `backend` for `PTIR_BACKEND`."""
+    return {
+        variable.removeprefix(_PREFIX).lower(): text
+        for variable, text in os.environ.items()
+        if variable.startswith(_PREFIX) and text
+    }
+
+
+def completing() -> str | None:
+    """What a shell asks for that wants the command line completed."""
+    return os.environ.get(COMPLETE)
+
+
+def _home(variable: str, default: str) -> Path:
+    stated = Path(os.environ.get(variable, ""))
+    return stated if stated.is_absolute() else Path(default).expanduser()  # as XDG asks
 
 
 def table() -> str:

@@ -19,8 +19,12 @@ Ptir = Callable[..., Result]
 
 
 @pytest.fixture
-def ptir(capsys, monkeypatch) -> Ptir:
-    """`ptir("show", path)`; `stdin` holds the bytes that are piped in, None is a terminal."""
+def ptir(capsys, monkeypatch, tmp_path) -> Ptir:
+    """`ptir("show", path)`; `stdin` holds the bytes that are piped in, None is a terminal.
+
+    Whoever runs the tests may have settings of their own: they do not count.
+    """
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "no-config"))
 
     def run(*arguments: object, stdin: bytes | None = None) -> Result:
         given = io.TextIOWrapper(io.BytesIO(stdin or b""), encoding="ascii")

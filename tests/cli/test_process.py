@@ -41,7 +41,15 @@ finally:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["generate", "--help"], ["show", "-h"], ["ir", "-h"]]
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["generate", "--help"],
+        *([name, "-h"] for name in ("show", "ir", "score", "forward", "tokenize", "cache")),
+        ["completion", "bash"],
+    ],
+    ids=" ".join,
 )
 def test_help_imports_no_numpy(arguments):
     done = subprocess.run(

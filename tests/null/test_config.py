@@ -116,3 +116,32 @@ def test_measurements_are_kept_where_the_user_or_xdg_says(monkeypatch, environme
     for variable, text in environment.items():
         monkeypatch.setenv(variable, text)
     assert config.cache_folder() == Path(folder)
+
+
+SETTINGS = [
+    ({"XDG_CONFIG_HOME": "{}/x", "HOME": "{}/h"}, "x/ptir/ptir.toml"),
+    ({"XDG_CONFIG_HOME": "x", "HOME": "{}/h"}, "h/.config/ptir/ptir.toml"),
+    ({"HOME": "{}/h"}, "h/.config/ptir/ptir.toml"),
+]
+
+
+@pytest.mark.parametrize("environment,file", SETTINGS)
+def test_settings_are_in_this_folder_or_where_xdg_says(monkeypatch, tmp_path, environment, file):
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    for variable, text in environment.items():
+        monkeypatch.setenv(variable, text.format(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert config.settings_file() is None
+    (tmp_path / file).parent.mkdir(parents=True)
+    (tmp_path / file).touch()
+    assert config.settings_file() == tmp_path / file
+    (tmp_path / "ptir.toml").touch()
+    assert config.settings_file() == Path("ptir.toml")
+
+
+def test_what_variables_say_is_told_by_name(monkeypatch):
+    monkeypatch.setenv("PTIR_THREADS", "2")
+    monkeypatch.setenv("PTIR_TOP_K", "3")
+    monkeypatch.setenv("PTIR_ISA", "")
+    assert {"threads": "2", "top_k": "3"}.items() <= config.stated().items()
+    assert "isa" not in config.stated()

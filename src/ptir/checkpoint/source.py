@@ -1,5 +1,6 @@
 """A checkpoint on disk in whichever format, told by its first bytes. Knows no layout."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, final
@@ -16,6 +17,7 @@ from .error import CheckpointError, Path, printable
 from .file import RegularFile
 from .index import Entry
 
+LOG = logging.getLogger("ptir.checkpoint")
 _READERS: dict[bytes, Callable[[RegularFile], Contents]] = {
     gptrschk.MAGIC: gptrschk.read,
     gptrsten.MAGIC: gptrsten.read,
@@ -49,6 +51,7 @@ class Checkpoint(ParamSource):
         self.metadata: Mapping[str, str] = contents.metadata
         self._files = [part.file for part in contents.parts]
         self._entries = dict(sorted(_named(contents)))
+        LOG.info("%s: %s, %d tensors", self.path, self.format, len(self._entries))
         self._by_id = {base_param_id(name): name for name in self._entries}
         if knobs.current().check_digests if verify is None else verify:
             self.verify()

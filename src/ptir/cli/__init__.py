@@ -1,7 +1,8 @@
 """The command line: finds commands by file name, and turns errors into messages and exit codes.
 
-Exit codes: 0, 2 for usage, 3 for a model or file that cannot be used, 130 for Ctrl-C. What was
-asked for goes to stdout, everything else to stderr. Nothing heavy is imported before it is needed.
+Exit codes: 0, 1 if part of what was asked failed, 2 for usage, 3 for a model or file that cannot be
+used, 130 for Ctrl-C. What was asked for goes to stdout, everything else to stderr. Nothing heavy is
+imported before it is needed.
 """
 
 import ast
@@ -16,23 +17,31 @@ from pkgutil import iter_modules
 from typing import TextIO
 
 import click
+from click.shell_completion import shell_complete
 
 import ptir
+import ptir.config as config  # `from ptir import` would load all of it
+from ptir.cli.shared import every
 
-UNUSABLE, INTERRUPTED = 3, 130  # usage errors know their own code, 2
+FAILED, UNUSABLE, INTERRUPTED = 1, 3, 130  # usage errors know their own code, 2
 
 
 class Commands(click.Group):
-    """One command for each module beside this one: its `command`, its docstring's first line."""
+    """One command for each module beside this one: its `command`, its docstring's first line.
+
+    A package beside it is none: it has what commands share.
+    """
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return sorted(m.name for m in iter_modules(__path__))
+        return sorted(m.name for m in iter_modules(__path__) if not m.ispkg)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in self.list_commands(context):
             return None
         command = import_module(f"{__name__}.{name}").command
         assert isinstance(command, click.Command)
+        if every.OPTION not in command.params:
+            command.params.append(every.OPTION)
         return command
 
     def resolve_command(
@@ -69,7 +78,13 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a closed one is None
             stream.reconfigure(errors="replace")  # a terminal may lack a character
-    sys.exit(run(sys.argv[1:]))
+    asked = config.completing()
+    sys.exit(run(sys.argv[1:]) if asked is None else complete(asked))
+
+
+def complete(asked: str) -> int:
+    """Answer a shell that wants the command line completed; the exit code."""
+    return shell_complete(commands, {}, "ptir", config.COMPLETE, asked)
 
 
 def run(arguments: list[str]) -> int:
@@ -82,7 +97,7 @@ def run(arguments: list[str]) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.Abort):
         return _fail("\ninterrupted", INTERRUPTED)
     except BrokenPipeError:  # the reader has what it wanted, as `head` does
         _discard(sys.stdout, sys.stderr)
@@ -98,8 +113,7 @@ def run(arguments: list[str]) -> int:
 
 def _fail(message: str, code: int) -> int:
     """Say why; a name out of a file cannot steer the terminal."""
-    shown = (c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in message)
-    click.echo("".join(shown), err=True)
+    click.echo(every.printable(message), err=True)
     return code
 
 

@@ -1,9 +1,7 @@
 """Continue a prompt with a language model."""
 
 import json
-import os
 import sys
-from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -11,15 +9,18 @@ from typing import Any
 import click
 
 import ptir
-
-MAX_PROMPT_BYTES = 1 << 24  # far beyond every context; a device may have no end
+from ptir.cli import FAILED
+from ptir.cli.shared import batch
+from ptir.cli.shared.model import facts, model_argument, model_options, text_model
+from ptir.cli.shared.order import request, resolve, shown, with_settings
+from ptir.cli.shared.prompts import given
 
 # What steers a terminal, as text about it: `\x1b`. A new line and a tab are meant as such.
 SHOWN = {c: ascii(chr(c))[1:-1] for c in (*range(0x20), *range(0x7F, 0xA0)) if chr(c) not in "\n\t"}
 
 
 @click.command()
-@click.argument("model", required=False)
+@model_argument
 @click.option("-p", "--prompt", metavar="TEXT", help="The text to continue.")
 @click.option(
     "-f",
@@ -28,42 +29,21 @@ SHOWN = {c: ascii(chr(c))[1:-1] for c in (*range(0x20), *range(0x7F, 0xA0)) if c
     help="Read the prompt from a file, or from stdin for '-'. Without a prompt, stdin is read.",
 )
 @click.option(
-    "--max-tokens",
-    type=click.IntRange(0),
-    metavar="N",
-    default=128,
-    show_default=True,
-    help="Stop after N tokens.",
+    "--batch-file",
+    type=click.Path(path_type=Path, allow_dash=True),
+    metavar="IN.jsonl",
+    help="Continue many prompts side by side: each line is an object with a prompt, perhaps an id, "
+    "and settings of its own by name, as top_k. '-' is stdin.",
 )
 @click.option(
-    "--temperature",
-    type=click.FloatRange(0),
-    metavar="T",
-    default=0.8,
-    show_default=True,
-    help="How bold the choice of tokens is; 0 takes the likeliest each time.",
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="OUT.jsonl",
+    help="Where the answers to --batch-file go, a line for each as it ends. Run again, it goes on: "
+    "what has an answer there is left out.  [default: stdout]",
 )
-@click.option(
-    "--seed",
-    type=click.IntRange(0),
-    metavar="N",
-    help="Repeats a generation; the line of figures tells which seed was drawn.",
-)
-@click.option("--backend", metavar="NAME", help="What runs it.  [default: PTIR_BACKEND, native]")
-@click.option(
-    "--tokenizer",
-    type=click.Path(path_type=Path),
-    help="A tokenizer.json, or a folder with a tokenizer.  [default: the one beside the model]",
-)
-@click.option(
-    "--override",
-    "overrides",
-    multiple=True,
-    metavar="NAME=POLICY",
-    callback=lambda context, option, given: _overrides(given),
-    help="Choose how a functional is computed, as matmul=force=split_k or attention=benchmark; "
-    "`ptir functionals` lists them. May be repeated.",
-)
+@with_settings
+@model_options
 @click.option("--echo", is_flag=True, help="Print the prompt before its continuation.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
 @click.option(
@@ -88,9 +68,9 @@ def command(
     model: str | None,
     prompt: str | None,
     file: Path | None,
-    max_tokens: int,
-    temperature: float,
-    seed: int | None,
+    batch_file: Path | None,
+    out: Path | None,
+    show_config: bool,
     backend: str | None,
     tokenizer: Path | None,
     overrides: dict[str, str],
@@ -99,39 +79,75 @@ def command(
     dump_dir: Path | None,
     dump_mode: Any,
     trace: Path | None,
+    **flags: Any,
 ) -> None:
     """Continue a prompt with MODEL, a GPTRSCHK file or a folder with one (default: the demo model).
 
-    The text goes to stdout as it comes, then a line of figures to stderr.
+    The text goes to stdout as it comes, then a line of figures to stderr. What no flag says is
+    taken from PTIR_* variables (PTIR_TOP_K), then ptir.toml in this folder or in ~/.config/ptir,
+    then the model's generation_config.json; --show-config tells.
+
+    With --batch-file the exit code is 1 if any line failed; its answer has an error.
     """
-    text = _prompt(prompt, file)
-    sampling = _sampling(temperature, seed)
+    _check_batch(batch_file, out, prompt is not None or file is not None or echo)
+    text = "" if show_config or batch_file else _prompt(prompt, file)
     dumping = ptir.dump(dump_dir, dump_mode) if dump_dir else nullcontext()
     loading = ptir.load_model(model, backend=backend, tokenizer=tokenizer, overrides=overrides)
     recording = ptir.profile.recording() if trace else nullcontext()
     with dumping, recording as recorder, loading as loaded:
-        capability = loaded.as_causal_lm()
-        if capability is None:
-            raise ptir.PtirError(f"{loaded.path}: a {loaded.kind} model generates no text")
-        if capability.tokenizer is None:
-            message = "no tokenizer.json lies beside it; name one with --tokenizer FILE"
-            raise ptir.PtirError(f"{loaded.path}: {message}")
-        if echo and not as_json:
-            _write(text)
-        done = capability.generate(
-            text,
-            max_tokens=max_tokens,
-            sampling=sampling,
-            on_piece=lambda piece: None if as_json else _write(piece.text),
-        )
-        if as_json:
-            click.echo(json.dumps(_facts(loaded, done)))
+        values = resolve(flags, loaded)
+        options = request(values)
+        if show_config:
+            click.echo(shown(values, as_json, backend))
+            return
+        failed = 0
+        if batch_file is not None:
+            failed = batch.run(loaded, batch_file, out, values)
         else:
-            click.echo()
-            click.echo(_figures(done), err=True)
+            _generate(loaded, text, options, echo, as_json)
         backend = loaded.backend
     if trace and recorder:
         _tell(recorder, trace, backend)
+    if failed:
+        raise click.exceptions.Exit(FAILED)
+
+
+def _generate(
+    loaded: "ptir.LoadedModel",
+    text: str,
+    options: "ptir.runtime.Options",
+    echo: bool,
+    as_json: bool,
+) -> None:
+    """Continue one prompt, on stdout."""
+    capability = text_model(loaded)
+    if echo and not as_json:
+        _write(text)
+    done = capability.generate(
+        text, on_piece=lambda piece: None if as_json else _write(piece.text), **options
+    )
+    if as_json:
+        about = {"model": loaded.path, "kind": loaded.kind, "backend": loaded.backend}
+        click.echo(json.dumps(about | facts(done)))
+    else:
+        click.echo()
+        click.echo(_figures(done), err=True)
+
+
+def _check_batch(batch_file: Path | None, out: Path | None, single: bool) -> None:
+    if batch_file is None and out is not None:
+        raise click.UsageError("--out is where answers to --batch-file go; give both")
+    if batch_file is not None and single:
+        raise click.UsageError(
+            "--batch-file has the prompts; leave out --prompt, --file and --echo"
+        )
+
+
+def _prompt(prompt: str | None, file: Path | None) -> str:
+    text = given(prompt, file)
+    if not text:
+        raise click.UsageError("the prompt is empty; give at least one character")
+    return text
 
 
 def _tell(recorder: Any, trace: Path, backend: str) -> None:
@@ -142,84 +158,8 @@ def _tell(recorder: Any, trace: Path, backend: str) -> None:
 
 def _write(text: str) -> None:
     """Print text at once: as it is into a pipe or file, harmless on a terminal."""
-    shown = text.translate(SHOWN) if sys.stdout is not None and sys.stdout.isatty() else text
-    click.echo(shown, nl=False, color=True)  # else click takes escape sequences out of a pipe
-
-
-def _overrides(given: Sequence[str]) -> dict[str, str]:
-    """The policies by functional. Read before anything is loaded."""
-    found: dict[str, str] = {}
-    for text in given:
-        name, equals, policy = text.partition("=")
-        if not equals:
-            message = f"{text!r} is not NAME=POLICY, such as matmul=force=split_k"
-            raise click.BadParameter(message)
-        if name in found:
-            raise click.BadParameter(f"{name} is overridden twice")
-        found[name] = policy
-    try:
-        if found:
-            ptir.functional.FunctionalRegistry.from_settings(found)
-    except ptir.SpecError as error:
-        raise click.BadParameter(str(error)) from None
-    return found
-
-
-def _prompt(prompt: str | None, file: Path | None) -> str:
-    if prompt is not None and file is not None:
-        raise click.UsageError("give --prompt or --file, not both")
-    text = _read(file) if prompt is None else _as_given(prompt)
-    if not text:
-        raise click.UsageError("the prompt is empty; give at least one character")
-    return text
-
-
-def _as_given(prompt: str) -> str:
-    """The text of an argument: UTF-8 whatever the locale says."""
-    if prompt.isascii() or not any("\udc80" <= c <= "\udcff" for c in prompt):
-        return prompt
-    return _decoded(os.fsencode(prompt), "--prompt")
-
-
-def _read(file: Path | None) -> str:
-    """The text of a file or of stdin: UTF-8 whatever the locale says, and not a byte of it lost."""
-    if file is not None and file != Path("-"):
-        with file.open("rb") as opened:
-            return _decoded(opened.read(MAX_PROMPT_BYTES + 1), str(file))
-    if sys.stdin is None or (file is None and sys.stdin.isatty()):
-        raise click.UsageError("no prompt: give --prompt TEXT, --file FILE, or pipe one in")
-    return _decoded(sys.stdin.buffer.read(MAX_PROMPT_BYTES + 1), "stdin")
-
-
-def _decoded(raw: bytes, name: str) -> str:
-    if len(raw) > MAX_PROMPT_BYTES:
-        raise ptir.PtirError(f"{name}: more than {MAX_PROMPT_BYTES} bytes are no prompt")
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        why = f"{error.reason} at byte {error.start}"
-        raise ptir.PtirError(f"{name}: is not UTF-8 text: {why}") from None
-
-
-def _sampling(temperature: float, seed: int | None) -> "ptir.Sampling":
-    try:
-        return ptir.Sampling(temperature, seed)
-    except ptir.PtirError as error:
-        raise click.UsageError(str(error)) from None
-
-
-def _facts(loaded: "ptir.LoadedModel", done: "ptir.Generation") -> dict[str, Any]:
-    return {
-        "model": loaded.path,
-        "kind": loaded.kind,
-        "backend": loaded.backend,
-        "text": done.text,
-        "token_ids": done.token_ids,
-        "finish_reason": done.finish_reason,
-        "usage": {"prompt_tokens": done.prompt_tokens, "completion_tokens": len(done.token_ids)},
-        "seed": done.seed,
-        "timings": {"prefill_s": done.timings.prefill_s, "decode_s": done.timings.decode_s},
-    }
+    safe = text.translate(SHOWN) if sys.stdout is not None and sys.stdout.isatty() else text
+    click.echo(safe, nl=False, color=True)  # else click takes escape sequences out of a pipe
 
 
 def _figures(done: "ptir.Generation") -> str:

@@ -1,5 +1,6 @@
 """Compile a program once and run it: the way from nodes to handles."""
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from time import perf_counter
@@ -15,6 +16,7 @@ from .dump import Sink, sink
 from .plan import Plan, PlanKey
 from .source import Computed, Held
 
+LOG = logging.getLogger("ptir.engine")
 PLANS = PlanCache()
 
 
@@ -107,6 +109,7 @@ def _compile(key: PlanKey, reason: str, backend: Backend, chosen: Sequence[passe
         parts = split(lowered)
         executable = backend.compile(parts.program)
     took = (perf_counter() - begun) * 1e3
+    LOG.info("a program was compiled for %s in %.1f ms: %s", backend.name, took, reason)
     shared = _shared(parts.program)
     return Plan(
         key, parts.program, parts.slots, parts.derived, shared, executable, runs, reason, took

@@ -21,7 +21,7 @@ from ptir.ir import PtirError
 MAX_BYTES = 8 << 20  # of a file that is read
 MAX_WINNERS = 4096  # in a file; the oldest go first
 
-_log = logging.getLogger(__name__)
+LOG = logging.getLogger("ptir.functional")
 
 
 class Call(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -85,10 +85,10 @@ def stored() -> list[Winner]:
     except FileNotFoundError:
         return []
     except (OSError, ValueError, RecursionError) as error:
-        _log.warning("%s is ignored: %s", file, error)
+        LOG.warning("%s is ignored: %s", file, error)
         return []
     if (found.cpu, found.version) != (cpu(), package_version()):
-        _log.warning("%s is ignored: it is of %s, ptir %s", file, found.cpu, found.version)
+        LOG.warning("%s is ignored: it is of %s, ptir %s", file, found.cpu, found.version)
         return []
     return found.winners
 
@@ -135,6 +135,7 @@ def _of(call: Call, candidates: Collection[str]) -> Winner | None:
 
 def _measured(call: Call, times: Mapping[str, float]) -> Winner:
     winner = Winner(call, min(times, key=lambda name: times[name]), dict(times))
+    LOG.info("%s of %s: %s is the fastest", call.functional, call.operands, winner.implementation)
     _store(winner)
     return winner
 
@@ -147,7 +148,7 @@ def _store(winner: Winner) -> None:
         path().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         replace_file(path(), [msgspec.json.format(msgspec.json.encode(file), indent=1)])
     except (OSError, PtirError) as error:
-        _log.warning("winners are not kept: %s", error)
+        LOG.warning("winners are not kept: %s", error)
 
 
 WINNERS = Winners()

@@ -1,10 +1,13 @@
 """What a pass is, and how passes are run one after the other. Knows none of them."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
 from ptir.ir import Program, SpecError
+
+LOG = logging.getLogger("ptir.passes")
 
 Pass = Callable[[Program], Program]
 """From program to program; its name is its function's."""
@@ -38,7 +41,9 @@ def apply(
         since = perf_counter()
         after = one(program)
         ms = (perf_counter() - since) * 1e3
-        runs.append(PassRun(name(one), len(program.nodes), len(after.nodes), ms))
+        run = PassRun(name(one), len(program.nodes), len(after.nodes), ms)
+        LOG.debug("%s: %d nodes, then %d, in %.2f ms", run.name, run.before, run.after, ms)
+        runs.append(run)
         program = after
         if verify:
             _verify_after(name(one), program)

@@ -2,7 +2,10 @@
 
 from . import bench as bench
 from .answer import Answer as Answer
+from .arrays import read_array as read_array
+from .arrays import write_array as write_array
 from .ceilings import ceilings as ceilings
+from .defaults import stated_settings as stated_settings
 from .generation import Generation as Generation
 from .generation import GenerationError as GenerationError
 from .generation import Piece as Piece
@@ -13,11 +16,14 @@ from .load import ParameterInfo as ParameterInfo
 from .load import load_model as load_model
 from .logprobs import Choice as Choice
 from .memory import memory as memory
+from .perplexity import score_text as score_text
 from .sampler import Sampler as Sampler
 from .sampling import Sampling as Sampling
 from .sampling import SamplingError as SamplingError
 from .scheduler import Limits as Limits
 from .session import PREFILL_CHUNK as PREFILL_CHUNK
 from .session import Session as Session
+from .text_model import Options as Options
 from .text_model import TextModel as TextModel
+from .tokenizer import load_tokenizer as load_tokenizer
 from .work import work as work

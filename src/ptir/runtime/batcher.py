@@ -21,7 +21,7 @@ from .scheduler import Limits, next_turn
 from .session import capacity_for
 from .steps import Array, Steps
 
-LOG = logging.getLogger(__name__)
+LOG = logging.getLogger("ptir.runtime")
 AHEAD = 256  # tokens to come for which there is room at once; a cache grows beyond them
 
 
@@ -254,6 +254,14 @@ class Batcher:
         cache = self._own_cache(request) if keep else None
         if cache is not None:
             self._prefixes.keep(Kept(tuple(request.window[: request.past]), cache))
+        LOG.info(
+            "a request ended by %s: %d tokens in (%d of them cached; %s), %d out",
+            request.finish_reason,
+            request.prompt_tokens,
+            request.cached_tokens,
+            request.cache_reason,
+            len(request.choices),
+        )
         self._drop(request)
 
     def _own_cache(self, request: Request) -> KVCache | None:

@@ -4,6 +4,7 @@ Knows no program and no plan.
 """
 
 import ctypes
+import logging
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import final
 from ptir import config
 from ptir.ir import PtirError, nearest
 
+LOG = logging.getLogger("ptir.backends")
 ABI = 1
 OWN = Path(__file__).parent / "libptir.so"
 
@@ -114,6 +116,7 @@ def _load(path: Path) -> Library:
     found = calls.ptir_abi()
     if found != ABI:
         raise LibraryError(f"{path} has ABI {found}, wanted {ABI}; reinstall ptir")
+    LOG.info("the native library is %s", path)
     return Library(path, calls)
 
 

@@ -1,0 +1,1 @@
+"""What several commands share: settings and their order, prompts, and models that generate."""
