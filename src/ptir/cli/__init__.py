@@ -26,7 +26,7 @@ class Commands(click.Group):
     """One command for each module beside this one: its `command`, its docstring's first line."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return sorted(m.name for m in iter_modules(__path__))
+        return sorted(m.name for m in iter_modules(__path__) if not m.ispkg)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in self.list_commands(context):

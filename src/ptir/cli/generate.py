@@ -11,11 +11,10 @@ from typing import Any
 import click
 
 import ptir
+from ptir.cli.terminal.model import text_model
+from ptir.cli.terminal.write import write
 
 MAX_PROMPT_BYTES = 1 << 24  # far beyond every context; a device may have no end
-
-# What steers a terminal, as text about it: `\x1b`. A new line and a tab are meant as such.
-SHOWN = {c: ascii(chr(c))[1:-1] for c in (*range(0x20), *range(0x7F, 0xA0)) if chr(c) not in "\n\t"}
 
 
 @click.command()
@@ -110,19 +109,14 @@ def command(
     loading = ptir.load_model(model, backend=backend, tokenizer=tokenizer, overrides=overrides)
     recording = ptir.profile.recording() if trace else nullcontext()
     with dumping, recording as recorder, loading as loaded:
-        capability = loaded.as_causal_lm()
-        if capability is None:
-            raise ptir.PtirError(f"{loaded.path}: a {loaded.kind} model generates no text")
-        if capability.tokenizer is None:
-            message = "no tokenizer.json lies beside it; name one with --tokenizer FILE"
-            raise ptir.PtirError(f"{loaded.path}: {message}")
+        capability = text_model(loaded)
         if echo and not as_json:
-            _write(text)
+            write(text)
         done = capability.generate(
             text,
             max_tokens=max_tokens,
             sampling=sampling,
-            on_piece=lambda piece: None if as_json else _write(piece.text),
+            on_piece=lambda piece: None if as_json else write(piece.text),
         )
         if as_json:
             click.echo(json.dumps(_facts(loaded, done)))
@@ -138,12 +132,6 @@ def _tell(recorder: Any, trace: Path, backend: str) -> None:
     """Write the trace, and say where the time went."""
     ptir.profile.save(recorder, trace)
     click.echo(ptir.profile.table(recorder, ptir.runtime.ceilings(backend)), err=True)
-
-
-def _write(text: str) -> None:
-    """Print text at once: as it is into a pipe or file, harmless on a terminal."""
-    shown = text.translate(SHOWN) if sys.stdout is not None and sys.stdout.isatty() else text
-    click.echo(shown, nl=False, color=True)  # else click takes escape sequences out of a pipe
 
 
 def _overrides(given: Sequence[str]) -> dict[str, str]:

@@ -1,0 +1,126 @@
+"""The loop of `ptir chat`: a line, what comes of it, the next line. Knows no model.
+
+Answers go to stdout, everything else to stderr.
+"""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import final
+
+import click
+
+from ptir.ir import PtirError
+from ptir.runtime import TextModel
+
+from . import commands
+from .conversation import Conversation
+from .lines import Lines
+from .settings import Settings
+from .write import tell, write
+
+
+@final
+class Repl:
+    """On a terminal it goes on whatever happens, until the input ends; else a fault is raised."""
+
+    def __init__(self, chat: Conversation, lines: Lines) -> None:
+        self._chat = chat
+        self._lines = lines
+        self._presses = 0  # of Ctrl-C at the prompt, one after another
+
+    def run(self) -> None:
+        """Read lines and serve them until there are no more."""
+        while True:
+            try:
+                line = self._lines.read()
+                self._presses = 0
+                self._serve(line)
+            except EOFError:
+                break
+            except KeyboardInterrupt:
+                if not self._lines.is_terminal:
+                    raise
+                self._presses += 1
+                tell("\nCtrl-D or /quit leaves" if self._presses > 1 else "")
+            except PtirError as error:
+                if not self._lines.is_terminal:
+                    raise
+                tell(str(error))
+        if self._lines.is_terminal:
+            tell("")
+
+    def _serve(self, line: str) -> None:
+        if line.startswith("/") and not line.startswith("//"):
+            tell(commands.run(self._chat, line.rstrip()))
+        elif line.strip():
+            self._answer(line.removeprefix("/") if line.startswith("//") else line)
+
+    def _answer(self, text: str) -> None:
+        begun = False
+
+        def show(piece: str) -> None:
+            nonlocal begun
+            begun = begun or bool(piece)
+            write(piece)
+
+        forgotten = self._chat.forgotten
+        try:
+            with once_interrupted():
+                self._chat.ask(text, show)
+        except KeyboardInterrupt:
+            if not self._lines.is_terminal:
+                raise
+        finally:
+            if begun:
+                click.echo()
+        self._say_how_it_ended(forgotten)
+
+    def _say_how_it_ended(self, forgotten: int) -> None:
+        done, size = self._chat.last, self._chat.context_length
+        if done is None:
+            tell("[stopped before the answer began: the turn is forgotten]")
+            return
+        if done.finish_reason == "cancelled":
+            tell("[stopped]")
+        if done.finish_reason == "context":
+            tell(f"[the context of {size} tokens is full]")
+        if self._chat.forgotten > forgotten:
+            out = f"the oldest {self._chat.forgotten} messages are no longer read"
+            tell(f"[the context of {size} tokens is full: {out}]")
+
+
+@contextmanager
+def once_interrupted() -> Iterator[None]:
+    """Within the block the first Ctrl-C raises KeyboardInterrupt; more of them do nothing, so that
+    what the first one ends can end well.
+    """
+    before = signal.getsignal(signal.SIGINT)
+
+    def once(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    if before in (signal.SIG_IGN, None):  # whoever started us wants no Ctrl-C
+        yield
+        return
+    try:
+        signal.signal(signal.SIGINT, once)
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def talk(lm: TextModel, name: str, settings: Settings, history: Path) -> None:
+    """Chat with a model until the input ends."""
+    lines = Lines(history)
+    with Conversation(lm, settings) as chat:
+        if lines.is_terminal:
+            tell(f"{name}. /help lists the commands, Ctrl-C stops an answer, Ctrl-D leaves.")
+            size = chat.context_length
+            tell(f"Of what its context of {size} tokens cannot hold, the oldest is left out.")
+        if chat.note:
+            tell(chat.note)
+        Repl(chat, lines).run()
