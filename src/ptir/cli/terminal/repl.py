@@ -3,11 +3,7 @@
 Answers go to stdout, everything else to stderr.
 """
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import final
 
 import click
@@ -19,6 +15,7 @@ from . import commands
 from .conversation import Conversation
 from .lines import Lines
 from .settings import Settings
+from .stop import Stop
 from .write import tell, write
 
 
@@ -59,16 +56,16 @@ class Repl:
             self._answer(line.removeprefix("/") if line.startswith("//") else line)
 
     def _answer(self, text: str) -> None:
-        begun = False
+        begun, stop, forgotten = False, Stop(), self._chat.forgotten
 
         def show(piece: str) -> None:
             nonlocal begun
             begun = begun or bool(piece)
             write(piece)
+            stop.look()
 
-        forgotten = self._chat.forgotten
         try:
-            with once_interrupted():
+            with stop:
                 self._chat.ask(text, show)
         except KeyboardInterrupt:
             if not self._lines.is_terminal:
@@ -90,27 +87,6 @@ class Repl:
         if self._chat.forgotten > forgotten:
             out = f"the oldest {self._chat.forgotten} messages are no longer read"
             tell(f"[the context of {size} tokens is full: {out}]")
-
-
-@contextmanager
-def once_interrupted() -> Iterator[None]:
-    """Within the block the first Ctrl-C raises KeyboardInterrupt; more of them do nothing, so that
-    what the first one ends can end well.
-    """
-    before = signal.getsignal(signal.SIGINT)
-
-    def once(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    if before in (signal.SIG_IGN, None):  # whoever started us wants no Ctrl-C
-        yield
-        return
-    try:
-        signal.signal(signal.SIGINT, once)
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def talk(lm: TextModel, name: str, settings: Settings, history: Path) -> None:
