@@ -8,12 +8,15 @@ import struct
 import subprocess
 import sys
 import termios
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from select import select
 from time import monotonic
+from types import MappingProxyType
 from typing import IO
 
+AT_PROMPT = rb"(?:\n|\x1b\[\?2004h)> $"  # readline asks for pastes in brackets, else nothing does
 PATIENCE = 60  # seconds, for a busy machine
 # Makes the terminal the one that Ctrl-C comes from.
 BOOT = """
@@ -27,7 +30,9 @@ LEFT_OUT = ("PYTHONIOENCODING", "PYTHONUTF8", "LC_ALL", "INPUTRC", "PYTHONUNBUFF
 class Terminal:
     """`python -m ptir` on a terminal of 80 columns that knows what xterm does."""
 
-    def __init__(self, *arguments: str, env: dict[str, str], stdout: IO[bytes] | None = None):
+    def __init__(
+        self, *arguments: str, env: Mapping[str, str], stdout: IO[bytes] | None = None
+    ) -> None:
         self._ours, its = pty.openpty()
         self.resize(80)
         usual = {name: value for name, value in os.environ.items() if name not in LEFT_OUT}
@@ -36,7 +41,7 @@ class Terminal:
             stdin=its,
             stdout=stdout or its,
             stderr=its,
-            env=usual | {"TERM": "xterm", "LC_ALL": "C.UTF-8"} | env,
+            env={**usual, "TERM": "xterm", "LC_ALL": "C.UTF-8", **env},
             start_new_session=True,
         )
         os.close(its)
@@ -83,16 +88,18 @@ class Terminal:
         os.close(self._ours)
 
 
-def chat(folder: Path, *options: str, stdout: IO[bytes] | None = None, **env: str) -> Terminal:
+def chat(
+    folder: Path,
+    *options: str,
+    env: Mapping[str, str] = MappingProxyType({}),
+    stdout: IO[bytes] | None = None,
+) -> Terminal:
     """`ptir chat` at its first prompt, its history in a folder."""
-    arguments = ("chat", *options)
-    opened = Terminal(*arguments, env={"PTIR_CACHE_DIR": str(folder), **env}, stdout=stdout)
+    env = {"PTIR_CACHE_DIR": str(folder), **env}
+    opened = Terminal("chat", *options, env=env, stdout=stdout)
     try:
         opened.until(AT_PROMPT)
     except BaseException:
         opened.__exit__()
         raise
     return opened
-
-
-AT_PROMPT = rb"> $"

@@ -41,7 +41,15 @@ finally:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["generate", "--help"], ["show", "-h"], ["ir", "-h"]]
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["generate", "--help"],
+        ["chat", "-h"],
+        ["show", "-h"],
+        ["ir", "-h"],
+    ],
 )
 def test_help_imports_no_numpy(arguments):
     done = subprocess.run(

@@ -57,10 +57,13 @@ def command(
         sampling = ptir.Sampling(temperature, seed)
     except ptir.PtirError as error:
         raise click.UsageError(str(error)) from None
-    # These need NumPy, and help must come at once.
-    repl, settings = (import_module(f"ptir.cli.terminal.{name}") for name in ("repl", "settings"))
-    chosen = settings.Settings(sampling, max_tokens, system)
     with ptir.load_model(model, backend=backend, tokenizer=tokenizer) as loaded:
-        name = f"{loaded.path}: {loaded.kind} on {loaded.backend}"
-        history = ptir.config.cache_folder() / "chat_history"
-        repl.talk(text_model(loaded), name, chosen, history)
+        # It needs NumPy, and help must come at once.
+        import_module("ptir.cli.terminal.repl").talk(
+            text_model(loaded),
+            f"{loaded.path}: {loaded.kind} on {loaded.backend}",
+            ptir.config.cache_folder() / "chat_history",
+            sampling=sampling,
+            max_tokens=max_tokens,
+            system=system,
+        )

@@ -1,5 +1,6 @@
 """The commands of a conversation: lines that begin with a slash. Knows no terminal."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +25,7 @@ class Command(NamedTuple):
 def run(chat: Conversation, line: str) -> str:
     """Run a line such as `/set temperature 0.5`. Raises PtirError, and EOFError to leave."""
     word, _, argument = line[1:].partition(" ")
-    argument = argument.strip()
+    word, argument = word[:80], argument.strip()
     command = COMMANDS.get(word)
     if command is None:
         meant = nearest(word, COMMANDS) if word else "; /help lists them"
@@ -109,6 +110,10 @@ def _told(said: list[Message]) -> str:
 
 
 def _path(argument: str) -> Path:
+    try:
+        os.fsencode(argument)
+    except UnicodeEncodeError:  # the locale lacks a character of it
+        argument = os.fsdecode(argument.encode())
     try:
         return Path(argument).expanduser()
     except RuntimeError as error:  # nobody has that name

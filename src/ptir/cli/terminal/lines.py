@@ -16,6 +16,8 @@ from ptir.ir import PtirError
 PROMPT = "> "
 MAX_BYTES = 1 << 24  # of a line that is piped in; far beyond every context
 REMEMBERED = 1000  # lines
+# What is pasted is one line. In a C locale a byte of a character would be a key with Alt.
+SETTINGS = ("enable-bracketed-paste on", "input-meta on", "output-meta on", "convert-meta off")
 
 
 @final
@@ -49,12 +51,11 @@ class Lines:
         else:
             line = input(PROMPT)
             self._remember()
-        return _typed(line.removesuffix("\n"), sys.stdin.encoding)
+        return typed("the line", line.removesuffix("\n"), sys.stdin.encoding)
 
     def _begin_editing(self) -> None:
         if "libedit" not in (self._readline.__doc__ or ""):
-            # In a C locale it would take a byte of a character for a key with Alt.
-            for setting in ("input-meta on", "output-meta on", "convert-meta off"):
+            for setting in SETTINGS:
                 self._readline.parse_and_bind(f"set {setting}")
         self._readline.set_history_length(REMEMBERED)
         with suppress(OSError):
@@ -82,10 +83,11 @@ def _piped() -> str:
         raise PtirError(f"stdin: is not UTF-8 text: {why}") from None
 
 
-def _typed(line: str, encoding: str) -> str:
-    if not any("\udc80" <= c <= "\udcff" for c in line):
-        return line
+def typed(what: str, text: str, encoding: str) -> str:
+    """Text that came in the locale's encoding, as it was meant: else it was UTF-8."""
+    if not any("\udc80" <= c <= "\udcff" for c in text):
+        return text
     try:
-        return line.encode(encoding, "surrogateescape").decode("utf-8")
+        return text.encode(encoding, "surrogateescape").decode("utf-8")
     except UnicodeError:
-        raise PtirError(f"the line is text neither in {encoding} nor in UTF-8") from None
+        raise PtirError(f"{what} is text neither in {encoding} nor in UTF-8") from None

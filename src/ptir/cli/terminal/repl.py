@@ -3,17 +3,18 @@
 Answers go to stdout, everything else to stderr.
 """
 
+import sys
 from pathlib import Path
 from typing import final
 
 import click
 
 from ptir.ir import PtirError
-from ptir.runtime import TextModel
+from ptir.runtime import Sampling, TextModel
 
 from . import commands
 from .conversation import Conversation
-from .lines import Lines
+from .lines import Lines, typed
 from .settings import Settings
 from .stop import Stop
 from .write import tell, write
@@ -89,10 +90,20 @@ class Repl:
             tell(f"[the context of {size} tokens is full: {out}]")
 
 
-def talk(lm: TextModel, name: str, settings: Settings, history: Path) -> None:
+def talk(
+    lm: TextModel,
+    name: str,
+    history: Path,
+    *,
+    sampling: Sampling,
+    max_tokens: int,
+    system: str | None,
+) -> None:
     """Chat with a model until the input ends."""
+    if system is not None:
+        system = typed("--system", system, sys.getfilesystemencoding())
     lines = Lines(history)
-    with Conversation(lm, settings) as chat:
+    with Conversation(lm, Settings(sampling, max_tokens, system)) as chat:
         if lines.is_terminal:
             tell(f"{name}. /help lists the commands, Ctrl-C stops an answer, Ctrl-D leaves.")
             size = chat.context_length

@@ -34,12 +34,12 @@ class Settings:
             self.max_tokens = _count(text)
         elif name == "overflow":
             if text not in OVERFLOWS:
-                raise PtirError(f"overflow is {text!r}, wanted {' or '.join(OVERFLOWS)}")
+                raise PtirError(f"overflow is {text[:80]!r}, wanted {' or '.join(OVERFLOWS)}")
             self.overflow = OVERFLOWS[text]
         elif name in SAMPLING:
             self.sampling = replace(self.sampling, **{name: _value(name, text)})
         else:
-            raise PtirError(f"no setting {name!r}{nearest(name, self.values())}")
+            raise PtirError(f"no setting {name[:80]!r}{nearest(name[:80], self.values())}")
 
     def values(self) -> dict[str, Any]:
         """All of them by name."""
@@ -61,7 +61,7 @@ def _value(name: str, text: str) -> Any:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
-        return text
+        return text if name == "stop" else text[:80]  # what is refused is quoted
     if name == "logit_bias" and isinstance(found, dict):
         return {int(key) if key.isdecimal() else key: bias for key, bias in found.items()}
     if name == "stop_token_ids" and isinstance(found, int):
@@ -73,5 +73,5 @@ def _value(name: str, text: str) -> Any:
 
 def _count(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text)):
-        raise PtirError(f"max_tokens is {text!r}, wanted a whole number from 1 to 999999999")
+        raise PtirError(f"max_tokens is {text[:80]!r}, wanted a whole number from 1 to 999999999")
     return int(text)
