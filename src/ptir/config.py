@@ -115,7 +115,9 @@ class Config:
         DUMP_MODE, "compile", "dump each program `compile`d, or `all` that are executed"
     )
     cache_dir = Knob(
-        FOLDER, None, "keep measurements in this folder instead of `~/.cache/ptir` (or XDG's)"
+        FOLDER,
+        None,
+        "keep measurements and chat history here instead of `~/.cache/ptir` (or XDG's)",
     )
     threads = Knob(
         OPTIONAL_COUNT, None, "threads of the native backend; unset: the cores that are ours to use"
@@ -172,7 +174,7 @@ def setting(**knobs: object) -> Iterator[None]:
 
 
 def cache_folder() -> Path:
-    """Where measurements are kept: `PTIR_CACHE_DIR`, else the user's cache folder (XDG)."""
+    """Where measurements and chat history are kept: `PTIR_CACHE_DIR`, else the user's cache folder (XDG)."""
     chosen = current().cache_dir
     if chosen is not None:
         return chosen

@@ -58,6 +58,14 @@ class Terminal:
         shown, self._unread = self._unread[: found.end()], self._unread[found.end() :]
         return shown
 
+    def press_ctrl_c(self) -> None:
+        """At the prompt. `readline` overlooks it until it waits for a key."""
+        state = Path(f"/proc/{self._child.pid}/stat")
+        deadline = monotonic() + PATIENCE
+        while state.exists() and state.read_text().rpartition(") ")[2][0] != "S":
+            assert monotonic() < deadline
+        self.type(b"\x03")
+
     def resize(self, columns: int) -> None:
         """Which the program is told by SIGWINCH."""
         fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))

