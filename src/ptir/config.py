@@ -174,7 +174,7 @@ def setting(**knobs: object) -> Iterator[None]:
 
 
 def cache_folder() -> Path:
-    """Where measurements and chat history are kept: `PTIR_CACHE_DIR`, else the user's cache folder (XDG)."""
+    """Where what is measured and typed is kept: `PTIR_CACHE_DIR`, else the user's folder (XDG)."""
     chosen = current().cache_dir
     if chosen is not None:
         return chosen

@@ -136,8 +136,14 @@ def test_an_ascii_locale_takes_and_shows_utf_8(tmp_path):
         said(terminal, "ü👩‍🚀".encode())
         assert saved(terminal, tmp_path / "savéd")[:2] == ["é漢", "ü👩‍🚀"]
         said(terminal, b"/load " + os.fsencode(tmp_path / "savéd"))
-        terminal.type(b"\xff\r")
-        assert b"the line is text neither in ascii nor in UTF-8" in terminal.until(AT_PROMPT)
+
+
+@pytest.mark.parametrize("env", [{}, ASCII], ids=["utf-8", "ascii"])
+def test_a_line_that_is_no_text_is_refused(tmp_path, env):
+    with chat(tmp_path, env=env) as terminal:
+        terminal.type(b"a\xff\r")
+        assert b"the line is not UTF-8 text" in terminal.until(AT_PROMPT)
+        assert "0 turns" in said(terminal, b"/stats")
 
 
 @pytest.fixture

@@ -88,4 +88,4 @@ def typed(what: str, text: str, encoding: str) -> str:
     try:
         return text.encode(encoding, "surrogateescape").decode("utf-8")
     except UnicodeError:
-        raise PtirError(f"{what} is text neither in {encoding} nor in UTF-8") from None
+        raise PtirError(f"{what} is not UTF-8 text") from None

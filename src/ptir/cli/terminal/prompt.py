@@ -77,6 +77,6 @@ def continued(tokenizer: Tokenizer, seen: list[int], ids: list[int]) -> list[int
         return len(tokenizer.decode(ids[:count], keep_special=True))
 
     count = bisect_left(range(len(ids) + 1), len(text), key=length)
-    if seen and tokenizer.decode(ids[:count], keep_special=True) == text:
+    if tokenizer.decode(ids[:count], keep_special=True) == text:
         return seen + ids[count:]
     return ids
