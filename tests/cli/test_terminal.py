@@ -138,7 +138,7 @@ def test_an_ascii_locale_takes_and_shows_utf_8(tmp_path):
         said(terminal, b"/load " + os.fsencode(tmp_path / "savéd"))
 
 
-@pytest.mark.parametrize("env", [{}, ASCII], ids=["utf-8", "ascii"])
+@pytest.mark.parametrize("env", [{"PYTHONIOENCODING": "utf-8:strict"}, ASCII], ids=str)
 def test_a_line_that_is_no_text_is_refused(tmp_path, env):
     with chat(tmp_path, env=env) as terminal:
         terminal.type(b"a\xff\r")
