@@ -107,7 +107,7 @@ def test_a_terminal_may_be_resized_at_any_time(tmp_path):
         terminal.until(rb"\r> x{30}.*y")  # the line is drawn anew
         terminal.press_ctrl_c()
         terminal.until(AT_PROMPT)
-        assert "1 turns" in said(terminal, b"/stats")
+        assert "1 turn\n" in said(terminal, b"/stats")
 
 
 def test_lines_are_remembered_for_the_user_alone(tmp_path):

@@ -61,11 +61,11 @@ def _reset(chat: Conversation, argument: str) -> str:
 
 
 def _stats(chat: Conversation, argument: str) -> str:
-    total = chat.totals
+    total, turns = chat.totals, len(chat.messages) // 2
     used, size = chat.context_used, chat.context_length
     out = f"; the oldest {chat.forgotten} messages are out of it" if chat.forgotten else ""
     rows = [
-        f"{len(chat.messages) // 2} turns",
+        f"{turns} turn" + "s" * (turns != 1),
         f"context: {used} of {size} tokens ({used / size:.0%}){out}",
         f"in all: {total.prompt_tokens} tokens in, {total.cached_tokens} of them reused, "
         f"{total.completion_tokens} out",
