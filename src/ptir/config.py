@@ -116,7 +116,9 @@ class Config:
         DUMP_MODE, "compile", "dump each program `compile`d, or `all` that are executed"
     )
     cache_dir = Knob(
-        FOLDER, None, "keep measurements in this folder instead of `~/.cache/ptir` (or XDG's)"
+        FOLDER,
+        None,
+        "keep measurements and chat history here instead of `~/.cache/ptir` (or XDG's)",
     )
     threads = Knob(
         OPTIONAL_COUNT, None, "threads of the native backend; unset: the cores that are ours to use"
@@ -173,7 +175,7 @@ def setting(**knobs: object) -> Iterator[None]:
 
 
 def cache_folder() -> Path:
-    """Where measurements are kept: `PTIR_CACHE_DIR`, else the user's cache folder (XDG)."""
+    """Where what is measured and typed is kept: `PTIR_CACHE_DIR`, else the user's folder (XDG)."""
     return current().cache_dir or _home("XDG_CACHE_HOME", "~/.cache") / "ptir"
 
 

@@ -25,7 +25,7 @@ def _on_one_thread_and_two(call):
 
     @functools.wraps(call)
     def both(executable, *handles):
-        if any(node.op is ops.call for node in executable.program.nodes):
+        if any(node.op is ops.custom_call for node in executable.program.nodes):
             return call(executable, *handles)  # somebody's kernel, that may count its calls
         with config.setting(threads=1):  # on copies: it may write into what it is given
             alone = call(executable, *(put(h.array.copy()) for h in handles))

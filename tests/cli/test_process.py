@@ -46,7 +46,7 @@ finally:
         ["--help"],
         ["--version"],
         ["generate", "--help"],
-        *([name, "-h"] for name in ("show", "ir", "score", "forward", "tokenize", "cache")),
+        *([name, "-h"] for name in ("show", "ir", "chat", "score", "forward", "tokenize", "cache")),
         ["completion", "bash"],
     ],
     ids=" ".join,

@@ -8,7 +8,7 @@ import click
 
 import ptir
 
-KEPT = "winners-*.json"  # measurements of implementations; nothing else is kept
+KEPT = ("winners-*.json", "chat_history")
 
 
 @click.group(invoke_without_command=True)
@@ -17,8 +17,9 @@ KEPT = "winners-*.json"  # measurements of implementations; nothing else is kept
 def command(context: click.Context, as_json: bool) -> None:
     """Show the folder in which ptir keeps measurements, and each file with its size.
 
-    A file has the fastest implementations that `--override NAME=benchmark` found, on one kind of
-    processor with one version of ptir. Without it they are measured anew.
+    A file `winners-…` has the fastest implementations that `--override NAME=benchmark` found, on
+    one kind of processor with one version of ptir; without it they are measured anew. In
+    `chat_history` are the lines typed in `ptir chat`.
     """
     if context.invoked_subcommand is not None:
         return
@@ -52,7 +53,8 @@ def clear(yes: bool) -> None:
 
 def kept() -> list[Path]:
     """The files that are ptir's own."""
-    return sorted(path for path in ptir.config.cache_folder().glob(KEPT) if path.is_file())
+    folder = ptir.config.cache_folder()
+    return sorted(path for each in KEPT for path in folder.glob(each) if path.is_file())
 
 
 def _count(files: list[Path]) -> str:

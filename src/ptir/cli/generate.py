@@ -1,7 +1,6 @@
 """Continue a prompt with a language model."""
 
 import json
-import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,7 @@ from ptir.cli.shared import batch
 from ptir.cli.shared.model import facts, model_argument, model_options, text_model
 from ptir.cli.shared.order import request, resolve, shown, with_settings
 from ptir.cli.shared.prompts import given
-
-# What steers a terminal, as text about it: `\x1b`. A new line and a tab are meant as such.
-SHOWN = {c: ascii(chr(c))[1:-1] for c in (*range(0x20), *range(0x7F, 0xA0)) if chr(c) not in "\n\t"}
+from ptir.cli.terminal.write import write
 
 
 @click.command()
@@ -42,7 +39,7 @@ SHOWN = {c: ascii(chr(c))[1:-1] for c in (*range(0x20), *range(0x7F, 0xA0)) if c
     help="Where the answers to --batch-file go, a line for each as it ends. Run again, it goes on: "
     "what has an answer there is left out.  [default: stdout]",
 )
-@with_settings
+@with_settings()
 @model_options
 @click.option("--echo", is_flag=True, help="Print the prompt before its continuation.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
@@ -122,9 +119,9 @@ def _generate(
     """Continue one prompt, on stdout."""
     capability = text_model(loaded)
     if echo and not as_json:
-        _write(text)
+        write(text)
     done = capability.generate(
-        text, on_piece=lambda piece: None if as_json else _write(piece.text), **options
+        text, on_piece=lambda piece: None if as_json else write(piece.text), **options
     )
     if as_json:
         about = {"model": loaded.path, "kind": loaded.kind, "backend": loaded.backend}
@@ -154,12 +151,6 @@ def _tell(recorder: Any, trace: Path, backend: str) -> None:
     """Write the trace, and say where the time went."""
     ptir.profile.save(recorder, trace)
     click.echo(ptir.profile.table(recorder, ptir.runtime.ceilings(backend)), err=True)
-
-
-def _write(text: str) -> None:
-    """Print text at once: as it is into a pipe or file, harmless on a terminal."""
-    safe = text.translate(SHOWN) if sys.stdout is not None and sys.stdout.isatty() else text
-    click.echo(safe, nl=False, color=True)  # else click takes escape sequences out of a pipe
 
 
 def _figures(done: "ptir.Generation") -> str:

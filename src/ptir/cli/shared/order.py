@@ -4,7 +4,7 @@ Each value is kept with where it came from.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ import ptir
 import ptir.config as config  # `from ptir import` would load all of it, and help must come at once
 
 from .file import File
-from .table import TABLE, F
+from .table import TABLE, F, Setting
 
 META = "ptir.file"  # where a context keeps the `File` in force
 REQUEST = ("max_tokens", "overflow", "reuse_prefix")  # the other settings are fields of Sampling
@@ -32,20 +32,28 @@ class Value(NamedTuple):
 Values = Mapping[str, Value]
 
 
-def with_settings(command: F) -> F:
+def with_settings(table: Mapping[str, Setting] = TABLE) -> Callable[[F], F]:
     """A flag for each setting, and `--show-config`. The command gets them as `**flags`."""
-    shown = "Print each setting and where it came from, and do nothing."
-    click.option("--show-config", is_flag=True, help=shown)(command)
-    for setting in reversed(TABLE.values()):
-        setting.option(command)
-    return command
+
+    def decorate(command: F) -> F:
+        shown = "Print each setting and where it came from, and do nothing."
+        click.option("--show-config", is_flag=True, help=shown)(command)
+        for setting in reversed(list(table.values())):
+            setting.option(command)
+        return command
+
+    return decorate
 
 
-def resolve(flags: Mapping[str, Any], model: "ptir.LoadedModel | None" = None) -> Values:
+def resolve(
+    flags: Mapping[str, Any],
+    model: "ptir.LoadedModel | None" = None,
+    table: Mapping[str, Setting] = TABLE,
+) -> Values:
     """The value of each setting. Raises ConfigError for one that cannot be."""
     file: File = click.get_current_context().meta.get(META, File())
     return {
-        **{name: Value(setting.default, DEFAULT) for name, setting in TABLE.items()},
+        **{name: Value(setting.default, DEFAULT) for name, setting in table.items()},
         **(_of_model(model) if model is not None else {}),
         **{name: Value(value, str(file.path)) for name, value in file.settings.items()},
         **_of_environment(),
