@@ -54,11 +54,11 @@ def fetch(wanted: Repository) -> Path:
     return Path(folder)
 
 
-def links_within(folder: Path) -> Path:
-    """The folder of the cache that links in a fetched one lead to: `blobs` lies beside
-    `snapshots`.
+def links_within(folder: Path) -> Path | None:
+    """Where links in a folder of the cache may lead, whose `blobs` lie beside `snapshots`; None
+    for any other folder.
     """
-    return folder.parent.parent if folder.parent.name == "snapshots" else folder
+    return folder.parent.parent if folder.parent.name == "snapshots" else None
 
 
 def _why(wanted: Repository, error: Exception) -> str:

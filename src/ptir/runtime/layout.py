@@ -29,15 +29,14 @@ def find(place: str | Path) -> Layout:
     """
     path = Path(place)
     if not path.exists() and isinstance(place, str) and (wanted := hub.repository(place)):
-        folder = hub.fetch(wanted)
-        return Layout(folder, folder, within=hub.links_within(folder))
+        path = hub.fetch(wanted)
     if not path.is_dir():
         return Layout(path, path.parent)
     found = sorted(path.glob(f"*{SUFFIX}"))
     if len(found) == 1:
         return Layout(found[0], path)
     if not found and shards.seems(path) and (path / shards.CONFIG).exists():
-        return Layout(path, path)
+        return Layout(path, path, within=hub.links_within(path))
     raise CheckpointError(path, _missing(path))
 
 

@@ -12,7 +12,7 @@ from ptir.checkpoint import Checkpoint
 from ptir.checkpoint.error import printable
 from ptir.functional import FunctionalRegistry
 from ptir.ir import DType, SpecError
-from ptir.models import Model, ModelInput, ModelOutput
+from ptir.models import Model, ModelInput, ModelOutput, Stored
 from ptir.text import Tokenizer
 
 from . import layout
@@ -45,6 +45,7 @@ class Opened(NamedTuple):
 class LoadedModel:
     """A model on a backend: its kind, config and parameters, and what it can do.
 
+    `stored` says by the name of a parameter under which name the file keeps it, perhaps turned.
     `functionals` are the implementations that it asks for; they are in force around its calls.
     Close it (or use it in a `with` block) to let go of its weights.
     """
@@ -63,7 +64,7 @@ class LoadedModel:
         self.backend = backend
         self.tokenizer = tokenizer
         self.functionals = functionals
-        self._stored = built.stored
+        self.stored: Mapping[str, Stored] = built.stored
         self._opened: Opened | None = Opened(checkpoint, built.model)
         self._text_model: TextModel | None = None
 
@@ -94,9 +95,9 @@ class LoadedModel:
         """
         found, seen = [], set[str]()
         for name, tensor, _ in self.model.named_parameters():
-            if self._stored[name].name in seen:
+            if self.stored[name].name in seen:
                 continue
-            seen.add(self._stored[name].name)
+            seen.add(self.stored[name].name)
             shape = tensor.type.static_shape
             size = math.prod(shape)
             found.append(ParameterInfo(name, tensor.dtype, shape, size, tensor.dtype.nbytes(size)))
