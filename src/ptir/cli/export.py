@@ -55,7 +55,7 @@ def command(
 def _progress() -> Iterator[Callable[[int, int], None]]:
     """A bar on stderr, if that is a terminal."""
     hidden = sys.stderr is None or not sys.stderr.isatty()
-    with tqdm.tqdm(unit=" tensors", disable=hidden, leave=False) as bar:
+    with tqdm.tqdm(unit=" tensors", disable=hidden) as bar:
 
         def show(written: int, count: int) -> None:
             bar.total = count

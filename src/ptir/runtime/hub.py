@@ -42,14 +42,14 @@ def fetch(wanted: Repository) -> Path:
     Raises `HubError`, which says the way out.
     """
     try:
-        from huggingface_hub import errors, snapshot_download  # noqa: PLC0415 - takes long
+        from huggingface_hub import snapshot_download  # noqa: PLC0415 - takes long to import
     except ImportError:
         message = "no such file or folder; to fetch a model of that name, pip install"
         raise HubError(f"{wanted}: {message} huggingface_hub") from None
     try:
         name, revision = wanted
         folder = snapshot_download(name, revision=revision, allow_patterns=list(FILES))
-    except (OSError, ValueError, errors.EntryNotFoundError) as error:
+    except Exception as error:  # its own, or whatever its HTTP client of today raises
         raise HubError(f"{wanted}: {_why(wanted, error)}") from error
     return Path(folder)
 
