@@ -19,6 +19,8 @@ from ptir.checkpoint import CheckpointError, safetensors
 from ptir.models import HuggingFace, ModelError, find, gpt, of_model_type
 from ptir.passes.derive import VIEW
 from ptir.runtime import Sampling
+from ptir.runtime.memory import type_bytes
+from ptir.runtime.steps import Step
 from tests.runtime.tiny import text_model
 
 GREEDY = Sampling(temperature=0)
@@ -32,6 +34,7 @@ SMALL: dict[str, Any] = {
     "bos_token_id": 0,
     "eos_token_id": 0,
 }
+STEPS: tuple[Step, ...] = ("prefill", "decode", "score")
 IDS = np.random.default_rng(0).integers(0, 97, 20).tolist()
 
 
@@ -133,7 +136,7 @@ def test_narrow_weights_give_the_logits_of_wide_ones_within_their_rounding(tmp_p
 def test_names_without_a_prefix_and_with_masks_are_read(oracle, folder):
     def published(kept):
         masks = {f"h.{i}.attn.bias": np.tri(48, dtype="f4")[None, None] for i in range(2)}
-        masks |= {f"h.{i}.attn.masked_bias": np.float32([-1e4]) for i in range(2)}
+        masks |= {f"h.{i}.attn.masked_bias": np.full(1, -1e4, "f4") for i in range(2)}
         return {n.removeprefix("transformer."): a for n, a in kept.items()} | masks
 
     renamed(folder, published)
@@ -182,10 +185,10 @@ def test_no_step_keeps_a_copy_of_the_head(tmp_path, backend, is_tied, type):
     model.to(type).save_pretrained(tmp_path)
     with load_model(tmp_path, backend=backend) as loaded:
         lm = text_model(loaded)
-        for step in ("prefill", "decode", "score"):
-            plan = lm.plan(step)  # type: ignore[arg-type]  # mypy sees a str
-            made_of = [i.type for i in plan.program.inputs[len(plan.slots) :]]
-            assert all(t.size < vocab * 40 for t in made_of)
+        for step in STEPS:
+            plan = lm.plan(step)
+            derived = [type_bytes(i.type) for i in plan.program.inputs[len(plan.slots) :]]
+            assert all(nbytes < VIEW for nbytes in derived)
 
 
 def test_a_tied_head_follows_the_embedding_that_replaces_its_own(folder):
