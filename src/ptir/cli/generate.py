@@ -100,7 +100,8 @@ def command(
     dump_mode: Any,
     trace: Path | None,
 ) -> None:
-    """Continue a prompt with MODEL, a GPTRSCHK file or a folder with one (default: the demo model).
+    """Continue a prompt with MODEL, a GPTRSCHK file, a folder with one or with a model of Hugging
+    Face, or org/name on its hub (default: the demo model).
 
     The text goes to stdout as it comes, then a line of figures to stderr.
     """
