@@ -254,6 +254,20 @@ def test_a_tied_parameter_is_replaced_in_every_place(plans):
     np.testing.assert_array_equal(module.weight.numpy(), ramp(2, 2, start=1))
 
 
+@pytest.mark.parametrize("name", ["weight", "others.0"])
+def test_a_parameter_that_is_tied_to_its_transpose_is_replaced_both_ways(plans, name):
+    tied = Weight(ramp(2, 3)).tensor
+    turned = ptir.Tensor(ops.transpose(tied.node, perm=(1, 0)))
+    module = Scale(tied, [turned])
+    data = ramp(2, 3, start=1)
+    given = data if name == "weight" else np.ascontiguousarray(data.T)
+    nn.replace_parameter(module, name, ptir.as_tensor(given))
+    np.testing.assert_array_equal(module.weight.numpy(), data)
+    np.testing.assert_array_equal(module.others[0].numpy(), data.T)
+    with pytest.raises(SpecError, match=STALE):
+        turned.numpy()
+
+
 def test_only_a_known_parameter_takes_data_of_its_own_type(plans):
     module = Scale(Weight(ramp(2, 2)).tensor)
     with pytest.raises(SpecError, match="did you mean 'weight'"):

@@ -142,6 +142,46 @@ def test_a_large_parameter_is_not_kept_twice_for_another_shape(size, count):
     assert len(derivations(program)) == count
 
 
+LARGE = tensor_type((VIEW // 16 + 1, 4), "f32")
+T = tensor_type((4, VIEW // 16 + 1), "f32")
+
+
+def turned(w: Node) -> Node:
+    made: Node = ops.transpose(w, perm=(1, 0))
+    return made
+
+
+def product(x: Node, w: Node) -> Node:
+    """A product as backends that claim products of their own see it."""
+    body = Program.of([X, T], matmul)
+    made: Node = ops.composite(x, turned(w), name="linear", attributes={}, body=body)
+    return made
+
+
+@pytest.mark.parametrize(
+    "build, count",
+    [
+        (product, 0),
+        (lambda x, w: matmul(x, turned(w)), 0),
+        (lambda x, w: (matmul(x, turned(w)), turned(w)), 1),
+        (lambda x, w: (ops.reshape(x, shape=(8,)), matmul(x, ops.exp(turned(w)))), 1),
+        (lambda x, w: ops.concat(turned(w), ops.transpose(x, perm=(1, 0)), axis=1), 1),
+    ],
+    ids=["composite", "product", "result", "other", "joined"],
+)
+def test_a_large_matrix_that_is_turned_for_products_alone_is_not_kept_twice(build, count):
+    assert len(derivations(Program.of([X, weight("w", LARGE)], build))) == count
+
+
+def test_a_composite_that_does_more_than_multiply_takes_a_turned_matrix_as_derived():
+    body = Program.of([X, T], lambda x, w: (matmul(x, w), ops.exp(w)))
+    program = Program.of(
+        [X, weight("w", LARGE)],
+        lambda x, w: ops.composite(x, turned(w), name="both", attributes={}, body=body),
+    )
+    assert len(derivations(program)) == 1
+
+
 def test_symbolic_sizes_and_states_and_tuples_are_left_alone():
     B = Dim.symbol("B")
     rows = tensor_type((B, 3), "f32")

@@ -78,7 +78,8 @@ def command(
     trace: Path | None,
     **flags: Any,
 ) -> None:
-    """Continue a prompt with MODEL, a GPTRSCHK file or a folder with one (default: the demo model).
+    """Continue a prompt with MODEL, a GPTRSCHK file, a folder with one or with a model of Hugging
+    Face, or org/name on its hub (default: the demo model).
 
     The text goes to stdout as it comes, then a line of figures to stderr. What no flag says is
     taken from PTIR_* variables (PTIR_TOP_K), then ptir.toml in this folder or in ~/.config/ptir,

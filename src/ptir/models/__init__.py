@@ -14,22 +14,27 @@ from ptir.ir import nearest
 
 from .base import CausalLM as CausalLM
 from .base import Config as Config
+from .base import HuggingFace as HuggingFace
 from .base import Image as Image
 from .base import Model as Model
 from .base import ModelError as ModelError
 from .base import ModelInput as ModelInput
 from .base import ModelOutput as ModelOutput
+from .base import Stored as Stored
 from .base import Tokens as Tokens
 from .base import Weights as Weights
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """One kind of model: how its config is read and how it is built."""
+    """One kind of model: how its config is read and how it is built; where it can be, how it is
+    read as Hugging Face keeps it.
+    """
 
     kind: str
     config: type[Config]
     model: type[Model]
+    hugging_face: HuggingFace | None = None
 
 
 def find(kind: str) -> Architecture:
@@ -41,7 +46,20 @@ def find(kind: str) -> Architecture:
     else:
         raise ModelError(f"no model of kind {kind!r}{nearest(kind, kinds())}")
     config, model = _class(module, "Config", Config), _class(module, "Model", Model)
-    return Architecture(kind, config, model)
+    foreign_form = getattr(module, "hugging_face", None)
+    if not isinstance(foreign_form, HuggingFace | None):
+        message = "hugging_face is no ptir.models.HuggingFace"
+        raise ModelError(f"{module.__name__}: {message}")
+    return Architecture(kind, config, model, foreign_form)
+
+
+def of_model_type(name: str) -> Architecture:
+    """The architecture that reads this `model_type` of Hugging Face. Raises `ModelError`."""
+    readable = {a.hugging_face.model_type: a for a in map(find, kinds()) if a.hugging_face}
+    if name not in readable:
+        have = ", ".join(readable)
+        raise ModelError(f"no model reads Hugging Face's model_type {name!r:.80}; have {have}")
+    return readable[name]
 
 
 def kinds() -> list[str]:

@@ -1,9 +1,9 @@
 """What a model owes: its config, its forward pass, and the capabilities that it has."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -90,6 +90,29 @@ class Weights:
             some = ", ".join(map(repr, list(self._left)[:3]))
             message = f"{len(self._left)} parameters are none of the model's: {some}"
             raise ModelError(f"{message}; the config is that of another model")
+
+
+class Stored(NamedTuple):
+    """Where a file keeps a parameter: under which name, and whether its matrix is turned."""
+
+    name: str
+    turned: bool = False
+
+
+@dataclass(frozen=True)
+class HuggingFace:
+    """How models of a kind are read as Hugging Face keeps them: a module's `hugging_face`.
+
+    `config` makes the config of the object in `config.json` and raises `ModelError`, naming the
+    field, for what the model does not compute. `stored` says where each parameter is, given that
+    object and the names in the files. `ignored` are names of tensors that are no parameters, as a
+    regular expression of a whole name.
+    """
+
+    model_type: str
+    config: Callable[[Mapping[str, Any]], Config]
+    stored: Callable[[Mapping[str, Any], Collection[str]], Mapping[str, Stored]]
+    ignored: str = ""
 
 
 class Model(Module, ABC):

@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ptir import ops
 from ptir.engine import Data, Parameter
-from ptir.ir import LEAF, SpecError, leaf, nearest
+from ptir.ir import LEAF, Node, SpecError, leaf, nearest, transform
 from ptir.params import (
     BaseParamId,
     ModelNamespaceId,
@@ -128,10 +129,31 @@ def replace_parameter(module: Module, name: str, value: Tensor) -> None:
     if value.type != old.type:
         message = f"{name} is {old.type}, the new data {value.type}; cast or reshape it"
         raise SpecError("param", "replace_parameter", message)
-    data = value.numpy().copy()
-    new = Tensor(leaf(Data(data)), old.backend)
-    source = old.node.attrs["source"] if old.node.op is LEAF else None
+    base = _base(old.node)
+    data = value.numpy()
+    if base is not old.node:
+        data = data.transpose(np.argsort(old.node.attrs["perm"]))
+    data = np.array(data, order="C")
+    new = leaf(Data(data))
+    source = base.attrs["source"] if base.op is LEAF else None
     if isinstance(source, Parameter):
-        new = Tensor(leaf(source.replace(lambda: data)), old.backend)
-    # A tied parameter stands in several places.
-    module.visit_params(lambda path, tensor, role: new if tensor.node is old.node else tensor)
+        new = leaf(source.replace(lambda: data))
+
+    made: dict[Node, Tensor] = {}
+
+    def put(path: str, tensor: Tensor, role: ParamRole) -> Tensor:
+        if _base(tensor.node) is not base:
+            return tensor
+        if tensor.node not in made:
+            (node,) = transform([tensor.node], {base: new}.get)
+            made[tensor.node] = Tensor(node, tensor.backend)
+        return made[tensor.node]
+
+    # A tied parameter stands in several places, perhaps turned.
+    module.visit_params(put)
+
+
+def _base(node: Node) -> Node:
+    """The data behind a parameter that a module has as a transpose, else the parameter itself."""
+    turned = node.op is ops.transpose and node.operands[0].op is LEAF
+    return node.operands[0] if turned else node

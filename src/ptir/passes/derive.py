@@ -4,7 +4,7 @@ Knows no parameter's value and not who keeps what is computed.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from blake3 import blake3
 
@@ -35,7 +35,8 @@ def fold_parameters(program: Program) -> Program:
     The composites are maximal: something that depends on other inputs uses them, or they are
     results. Their name is `derived:` and a short id; they are what the engine computes once. The
     value that would take more than twice the bytes of its parameters stays, and what it is made of
-    may be set apart. A program of parameters alone is left as it is: it runs once anyway.
+    may be set apart; so does a large parameter that is only seen under another shape, or turned
+    for a product. A program of parameters alone is left as it is: it runs once anyway.
     """
     parameters = _parameters(program)
     if all(node in parameters for node in program.nodes):
@@ -102,7 +103,7 @@ def _is_parameter(node: Node, program: Program) -> bool:
 
 def _choose(program: Program, parameters: dict[Node, int]) -> dict[Node, list[int]]:
     """The values to set apart, from results to inputs, each with the slots that it stands on."""
-    room = _Room(program.inputs)
+    room, turned = _Room(program.inputs), _turned(program)
     chosen: dict[Node, list[int]] = {}
     before = frozenset(derived_nodes(program))  # by an earlier run of the pass
     needed = set(program.results)
@@ -110,7 +111,7 @@ def _choose(program: Program, parameters: dict[Node, int]) -> dict[Node, list[in
         if node not in needed or node in before:
             continue
         bits = parameters.get(node, 0)
-        if bits and node.op is not PARAM and room.takes(node, bits):
+        if bits and not _is_view(node, turned) and room.takes(node, bits):
             chosen[node] = _slots(bits)
         else:
             needed.update(node.operands)
@@ -126,7 +127,7 @@ class _Room:
 
     def takes(self, node: Node, bits: int) -> bool:
         """Whether there is room for the value of `node`, which is then taken."""
-        if not isinstance(node.type, TensorType) or (_is_view(node) and _bytes(node.type) > VIEW):
+        if not isinstance(node.type, TensorType):
             return False
         if bits not in self._left:
             self._left[bits] = GROWTH * sum(_bytes(self._inputs[s].type) for s in _slots(bits))
@@ -136,11 +137,40 @@ class _Room:
         return left >= 0
 
 
-def _is_view(node: Node) -> bool:
-    """A parameter under another shape, which costs nothing where it is used."""
-    while node.op is ops.reshape:
-        node = node.operands[0]
-    return node.op is PARAM
+def _is_view(node: Node, turned: Collection[Node]) -> bool:
+    """A parameter as it is, or a large one under another shape or turned, which costs nothing where
+    it is used.
+    """
+    base = node.operands[0] if node in turned else node
+    while base.op is ops.reshape:
+        base = base.operands[0]
+    return base.op is PARAM and (base is node or _bytes(node.type) > VIEW)
+
+
+def _turned(program: Program) -> set[Node]:
+    """The transposed matrices that are used in products and nowhere else: a product reads rows and
+    columns alike.
+    """
+    factors, others = set[Node](), set(program.results)
+    for node in program.nodes:
+        for index, x in enumerate(node.operands):
+            if x.op is ops.transpose and len(x.attrs["perm"]) == 2:
+                (factors if _multiplies(node, index) else others).add(x)
+    return factors - others
+
+
+def _multiplies(node: Node, index: int) -> bool:
+    """Whether this operand is a factor of products, also within a composite, and nothing else."""
+    if node.op is not ops.composite:
+        return node.op is ops.dot_general
+    body = node.attrs["body"]
+    uses = [
+        _multiplies(user, place)
+        for user in body.nodes
+        for place, x in enumerate(user.operands)
+        if x.op is PARAM and x.attrs["slot"] == index
+    ]
+    return all(uses) and all(x.op is not PARAM or x.attrs["slot"] != index for x in body.results)
 
 
 def _bytes(type: Type) -> int:

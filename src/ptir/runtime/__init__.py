@@ -6,11 +6,15 @@ from .arrays import read_array as read_array
 from .arrays import write_array as write_array
 from .ceilings import ceilings as ceilings
 from .defaults import stated_settings as stated_settings
+from .export import Exported as Exported
+from .export import ExportError as ExportError
+from .export import export as export
 from .generation import Generation as Generation
 from .generation import GenerationError as GenerationError
 from .generation import Piece as Piece
 from .generation import Prompt as Prompt
 from .generation import Usage as Usage
+from .hub import HubError as HubError
 from .load import LoadedModel as LoadedModel
 from .load import ParameterInfo as ParameterInfo
 from .load import load_model as load_model

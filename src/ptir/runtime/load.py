@@ -1,28 +1,26 @@
 """`load_model`: from a checkpoint on disk to a model at work."""
 
-import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, final
 
 from ptir import engine, models
-from ptir.checkpoint import Checkpoint, CheckpointError
+from ptir.checkpoint import Checkpoint
 from ptir.checkpoint.error import printable
 from ptir.functional import FunctionalRegistry
-from ptir.ir import DType, SpecError, leaf, tensor_type
-from ptir.models import Model, ModelInput, ModelOutput, Weights
-from ptir.params import base_param_id, new_namespace, param_key
-from ptir.tensor import Tensor
+from ptir.ir import DType, SpecError
+from ptir.models import Model, ModelInput, ModelOutput, Stored
 from ptir.text import Tokenizer
 
+from . import layout
+from .build import Built, build
 from .steps import Steps
 from .text_model import TextModel
 
 DEMO = Path(__file__).parent.parent / "demo"
-SUFFIX = ".gptrs"
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,7 @@ class Opened(NamedTuple):
 class LoadedModel:
     """A model on a backend: its kind, config and parameters, and what it can do.
 
+    `stored` says by the name of a parameter under which name the file keeps it, perhaps turned.
     `functionals` are the implementations that it asks for; they are in force around its calls.
     Close it (or use it in a `with` block) to let go of its weights.
     """
@@ -54,18 +53,19 @@ class LoadedModel:
     def __init__(
         self,
         checkpoint: Checkpoint,
-        model: Model,
+        built: Built,
         backend: str,
         tokenizer: Tokenizer | None,
         functionals: FunctionalRegistry,
     ) -> None:
-        self.kind: str = _kind(checkpoint)
-        self.config: Mapping[str, Any] = checkpoint.config
+        self.kind: str = built.kind
+        self.config: Mapping[str, Any] = built.config
         self.path: str = checkpoint.path
         self.backend = backend
         self.tokenizer = tokenizer
         self.functionals = functionals
-        self._opened: Opened | None = Opened(checkpoint, model)
+        self.stored: Mapping[str, Stored] = built.stored
+        self._opened: Opened | None = Opened(checkpoint, built.model)
         self._text_model: TextModel | None = None
 
     def forward(self, given: ModelInput) -> ModelOutput:
@@ -90,9 +90,14 @@ class LoadedModel:
         return self._text_model
 
     def parameters(self) -> list[ParameterInfo]:
-        """What is known of each parameter without reading it, sorted by name."""
-        found = []
+        """What is known of each parameter without reading it, sorted by name. One that is used
+        under two names (a tied head) has the first.
+        """
+        found, seen = [], set[str]()
         for name, tensor, _ in self.model.named_parameters():
+            if self.stored[name].name in seen:
+                continue
+            seen.add(self.stored[name].name)
             shape = tensor.type.static_shape
             size = math.prod(shape)
             found.append(ParameterInfo(name, tensor.dtype, shape, size, tensor.dtype.nbytes(size)))
@@ -136,27 +141,29 @@ def load_model(
 ) -> LoadedModel:
     """Open a checkpoint; without a path, the demo model in the package.
 
-    `path` is a GPTRSCHK file, or a folder with one (`*.gptrs`). The tokenizer is that
-    of the folder (see `Tokenizer.load`) unless `tokenizer` names another file or folder. Weights
-    are read when they are first used.
+    `path` is a GPTRSCHK file, a folder with one (`*.gptrs`), or a folder of Hugging Face with
+    `config.json` and safetensors. If nothing is there, a text such as `org/name` or
+    `org/name@revision` is a model on the Hugging Face hub, which is fetched into its cache. The
+    tokenizer is that of the folder (see `Tokenizer.load`) unless `tokenizer` names another file or
+    folder. Weights are read when they are first used.
     `overrides` choose implementations of functionals by name, as `ptir.override` does, over those
     that the checkpoint asks for (`runtime.functional_overrides`). Raises `CheckpointError`,
-    `ModelError`, `TokenizerError` or `BackendError`, and `SpecError` for overrides.
+    `HubError`, `ModelError`, `TokenizerError` or `BackendError`, and `SpecError` for overrides.
     """
     chosen = FunctionalRegistry.from_settings(overrides)
-    file = _file(Path(path) if path is not None else DEMO)
     name = engine.backend_of(backend).name
-    checkpoint = Checkpoint(file)
+    place = layout.find(DEMO if path is None else path)
+    checkpoint = Checkpoint(place.checkpoint, within=place.within)
     try:
-        model = _build(checkpoint, name)
+        built = build(checkpoint, name)
         stated = _functionals(checkpoint)
     except models.ModelError as error:
         raise models.ModelError(f"{checkpoint.path}: {error}") from None
-    beside = Path(tokenizer) if tokenizer is not None else file.parent
+    beside = Path(tokenizer) if tokenizer is not None else place.folder
     known = tokenizer is not None or Tokenizer.lies_in(beside)
     text = Tokenizer.load(beside) if known else None
     functionals = FunctionalRegistry({**stated.policies, **chosen.policies})
-    return LoadedModel(checkpoint, model, name, text, functionals)
+    return LoadedModel(checkpoint, built, name, text, functionals)
 
 
 def _functionals(checkpoint: Checkpoint) -> FunctionalRegistry:
@@ -169,46 +176,3 @@ def _functionals(checkpoint: Checkpoint) -> FunctionalRegistry:
     except (SpecError, models.ModelError) as error:
         why = printable(str(error), 300)  # it quotes the file
         raise models.ModelError(f"runtime.functional_overrides: {why}") from None
-
-
-def _build(checkpoint: Checkpoint, backend: str) -> Model:
-    """The model of a checkpoint, whose parameters are all of the file's tensors and no others."""
-    architecture = models.find(_kind(checkpoint))
-    weights = Weights(checkpoint.names(), _parameters(checkpoint, backend))
-    model = architecture.model(architecture.config.read(checkpoint.config), weights)
-    weights.finish()
-    return model
-
-
-def _kind(checkpoint: Checkpoint) -> str:
-    if checkpoint.kind is None:
-        raise models.ModelError(f"{checkpoint.format} does not say what kind of model it holds")
-    return checkpoint.kind
-
-
-def _parameters(checkpoint: Checkpoint, backend: str) -> Callable[[str], Tensor]:
-    """Lazy parameters by name, keyed in a namespace of their own."""
-    namespace = new_namespace()
-
-    @functools.cache  # a parameter that is used in two places is one
-    def find(name: str) -> Tensor:
-        spec, base_id = checkpoint.spec(name), base_param_id(name)
-        source = engine.Parameter(
-            tensor_type(spec.shape, spec.dtype),
-            name,
-            param_key(namespace, base_id),
-            lambda: checkpoint.load(base_id),
-        )
-        return Tensor(leaf(source), backend)
-
-    return find
-
-
-def _file(path: Path) -> Path:
-    if not path.is_dir():
-        return path
-    found = sorted(path.glob(f"*{SUFFIX}"))
-    if len(found) != 1:
-        names = ", ".join(p.name for p in found) or "none"
-        raise CheckpointError(path, f"wanted one *{SUFFIX} file in the folder, found {names}")
-    return found[0]
