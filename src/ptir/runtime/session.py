@@ -9,7 +9,7 @@ from .generation import GenerationError
 from .steps import Array, Steps
 
 SMALLEST_CAPACITY = 64  # of a cache; capacities are powers of two, so that few sizes come up
-PREFILL_CHUNK = 256  # tokens that run as one step: bounds the memory that attention scores take
+PREFILL_CHUNK = 512  # tokens that run as one step: bounds the memory that attention scores take
 
 
 @final
