@@ -172,6 +172,60 @@ def test_the_quota_of_the_first_cgroups_is_read(tmp_path):
     assert cpu_quota(tmp_path / "none") is None
 
 
+LITTLE_MEMORY = """
+import re, resource
+import numpy as np
+import ptir
+from ptir import functional as F
+x, w = (ptir.as_tensor(np.random.default_rng(s).standard_normal((64, 64), "f4")) for s in (0, 1))
+step = ptir.compile(lambda x: F.softmax(x @ w))
+step.program(x)
+kept = np.empty(1 << 20, np.uint8)  # what Python takes in passing
+
+def size():
+    return int(re.search(r"VmSize:\\s+(\\d+)", open("/proc/self/status").read())[1]) << 10
+
+def limited(extra):
+    resource.setrlimit(resource.RLIMIT_AS, (size() + extra, resource.RLIM_INFINITY))
+
+def told():
+    try:
+        return step(x).numpy().tobytes()
+    except MemoryError as error:
+        return str(error)
+
+limited({extra} << 20)
+first = told()
+begun = size()
+for _ in range(200):
+    told()
+grown = size() - begun
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
+print(first if isinstance(first, str) else first == told(), grown < 1 << 20)
+print(told() == step(x).numpy().tobytes())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS is of Linux")
+@pytest.mark.parametrize(
+    "extra, first",
+    [(2, "the native library got no memory for its threads"), (18, "True"), (64, "True")],
+    ids=["no thread", "one thread", "all threads"],
+)
+def test_threads_that_get_no_memory_are_done_without(extra, first):
+    """With one thread too few the same bits come from fewer, and nothing is taken again and again;
+    with none the error is Python's own, and the process goes on.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", LITTLE_MEMORY.replace("{extra}", str(extra))],
+        env={**os.environ, "PTIR_THREADS": "3", "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == f"{first} True\nTrue\n", done.stderr
+
+
 def test_what_does_not_fit_into_memory_is_refused_before_it_is_taken():
     huge = ptir.zeros((1 << 22, 1 << 20), "f32")
     with pytest.raises(SpecError, match="GB are free") as caught:

@@ -11,14 +11,17 @@
 #define SKINNY_TILE 4
 #endif
 
-/* Machines with long vectors have an L1 that holds longer rows of sums, and prefetch runs of f32 as
- * long as these by themselves; other runs are too short for that. */
+/* What is asked of memory ahead of time: the next rows of w into L1 (NEAR), those behind them into L2
+ * (FAR). Machines with long vectors have an L1 that holds longer rows of sums, and prefetch runs of f32
+ * as long as these by themselves. */
 #if VL == 16
 #define SKINNY_COLUMNS 4096 /* of a block, at most */
-#define SKINNY_IS_LONG(m, bytes) ((m) <= 2 && (bytes) == 4)
+#define SKINNY_NEAR(m, bytes) ((m) == 1 && (bytes) == 2)
+#define SKINNY_FAR(m, bytes) ((m) > 2 || (bytes) == 2)
 #else
 #define SKINNY_COLUMNS 2048
-#define SKINNY_IS_LONG(m, bytes) 0
+#define SKINNY_NEAR(m, bytes) 1
+#define SKINNY_FAR(m, bytes) 0
 #endif
 
 enum {
@@ -126,7 +129,8 @@ INLINE void skinny_tile(
 }
 
 /* A few rows of w on n columns, whole vectors of them. `next` is what will be read after them: the
- * prefetcher of the machine starts too late for short runs. */
+ * prefetcher of the machine starts too late for short runs. (What lies behind the end of w is asked
+ * for in vain.) */
 INLINE void skinny_strip_of(
     int m, int64_t n, int64_t deep, const float *x, int64_t x_row, const char *w, int64_t row,
     float *sums, const char *next, int way
@@ -134,10 +138,12 @@ INLINE void skinny_strip_of(
     const int c = m <= SKINNY_TILE / 2 ? 4 : 2, bytes = skinny_bytes(way);
     int64_t j = 0;
     for (; j + c * VL <= n; j += c * VL) {
-        if (next && !SKINNY_IS_LONG(m, bytes))
-            for (int64_t r = 0; r < deep; r++)
-                for (int at = 0; at < c * VL * bytes; at += 64)
-                    __builtin_prefetch(next + (r * row + j) * bytes + at);
+        for (int64_t r = 0; next && r < deep; r++)
+            for (int at = 0; at < c * VL * bytes; at += 64) {
+                const char *near = next + (r * row + j) * bytes + at;
+                if (SKINNY_NEAR(m, bytes)) __builtin_prefetch(near);
+                if (SKINNY_FAR(m, bytes)) __builtin_prefetch(near + deep * row * bytes, 0, 2);
+            }
         skinny_tile(m, c, deep, x, x_row, w + j * bytes, row, sums + j, way);
     }
     for (; j < n; j += VL)

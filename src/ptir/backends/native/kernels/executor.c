@@ -52,6 +52,7 @@ typedef struct ptir_pool {
     _Alignas(LINE) _Atomic int finished, stop; /* what those who wait look at beside the tickets */
     _Atomic int active; /* threads that the job in hand uses, the caller's among them */
     int size;           /* threads that there are */
+    int wanted;         /* threads that were asked for: more than there are if the system refused */
     pid_t owner;        /* the process that made the threads: a child has none */
     ptir_job job;
     pthread_t thread[MAX_THREADS];
@@ -206,25 +207,36 @@ static ptir_pool *new_pool(void) {
     return pool;
 }
 
+static int start_thread(ptir_pool *pool, int id) {
+    ptir_worker *me = malloc(sizeof *me);
+    if (!me) return 0;
+    *me = (ptir_worker){pool, id};
+    if (!pthread_create(&pool->thread[id], NULL, work, me)) return 1;
+    free(me);
+    return 0;
+}
+
+/* One more thread, of which the first is whoever calls; 0 if the system gives no more. */
+static int grow(ptir_pool *pool) {
+    int id = pool->size;
+    if (!(pool->scratch[id] = new_scratch(id ? 1 : 2))) return 0;
+    if (id && !start_thread(pool, id)) {
+        free(pool->scratch[id]);
+        return 0;
+    }
+    pool->size++;
+    return 1;
+}
+
 /* The threads, made when they are first needed, and again in a child or for more of them. */
 static ptir_pool *pool_of(int threads) {
     ptir_pool *pool = shared_pool;
-    if (pool && pool->owner == getpid() && pool->size >= threads) return pool;
+    if (pool && pool->owner == getpid() && pool->wanted >= threads) return pool;
     if (pool && pool->owner == getpid()) ptir_stop();
     shared_pool = NULL; /* of a parent: its threads are not here, its memory stays as it is */
     if (!(pool = new_pool())) return NULL;
-    for (; pool->size < threads; pool->size++) {
-        int id = pool->size;
-        if (!(pool->scratch[id] = new_scratch(id ? 1 : 2))) break;
-        if (!id) continue;
-        ptir_worker *me = malloc(sizeof *me);
-        if (!me) break;
-        *me = (ptir_worker){pool, id};
-        if (pthread_create(&pool->thread[id], NULL, work, me)) {
-            free(me);
-            break;
-        }
-    }
+    pool->wanted = threads;
+    while (pool->size < threads && grow(pool)) continue;
     if (!pool->size) {
         free(pool);
         return NULL;
