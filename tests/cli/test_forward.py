@@ -152,3 +152,12 @@ def test_narrow_floats_of_an_archive_are_images_too(ptir, model, tmp_path):
     safetensors.save(tmp_path / "a.safetensors", {"x": pixels})
     done = ptir("forward", model, "--input", tmp_path / "a.safetensors")
     assert "a gpt takes Tokens, not Image" in done.err
+
+
+def test_it_can_be_profiled(ptir, tmp_path):
+    done = ptir("forward", "--tokens", "1,2,3", "--profile", tmp_path / "t.json")
+    assert done.code == 0
+    assert "\nforward " in done.err
+    events = json.loads((tmp_path / "t.json").read_text())["traceEvents"]
+    assert [e["name"] for e in events if e.get("cat") == "step"] == ["forward"]
+    assert any(e.get("cat") == "op" for e in events)

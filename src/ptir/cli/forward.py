@@ -11,6 +11,7 @@ import ptir
 from ptir.cli.shared.model import model_argument, model_options
 from ptir.cli.shared.prompts import quoted
 from ptir.cli.shared.table import Ids
+from ptir.cli.shared.trace import trace_option, traced
 
 TOP = 5
 SUFFIXES = (".npy", ".gptrsten", ".safetensors")
@@ -36,6 +37,7 @@ SUFFIXES = (".npy", ".gptrsten", ".safetensors")
 )
 @model_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@trace_option
 def command(
     model: str | None,
     ids: list[int] | None,
@@ -46,6 +48,7 @@ def command(
     tokenizer: Path | None,
     overrides: dict[str, str],
     as_json: bool,
+    trace: Path | None,
 ) -> None:
     """Run MODEL on an input, and show the shape of its logits and the largest of the last position.
 
@@ -57,8 +60,9 @@ def command(
         raise click.UsageError(f"--out: {str(out)!r} does not end in {', '.join(SUFFIXES)}")
     given = ptir.Tokens(ids) if ids is not None else _read(file, name)
     loading = ptir.load_model(model, backend=backend, tokenizer=tokenizer, overrides=overrides)
-    with loading as loaded:
-        logits = loaded.forward(given).numpy()
+    with traced(trace, backend), loading as loaded:
+        with ptir.profile.span("forward", "step"):
+            logits = loaded.forward(given).numpy()
         facts = {
             "model": loaded.path,
             "backend": loaded.backend,

@@ -13,6 +13,7 @@ from ptir.cli.shared import batch
 from ptir.cli.shared.model import facts, model_argument, model_options, text_model
 from ptir.cli.shared.order import request, resolve, shown, with_settings
 from ptir.cli.shared.prompts import given
+from ptir.cli.shared.trace import trace_option, traced
 from ptir.cli.terminal.write import write
 
 
@@ -55,12 +56,7 @@ from ptir.cli.terminal.write import write
     show_default=True,
     help="Write each program once when it is compiled, or all that are executed.",
 )
-@click.option(
-    "--profile",
-    "trace",
-    type=click.Path(path_type=Path, dir_okay=False, writable=True),
-    help="Write a trace of it (Perfetto loads it), and say on stderr where the time went.",
-)
+@trace_option
 def command(
     model: str | None,
     prompt: str | None,
@@ -91,8 +87,7 @@ def command(
     text = "" if show_config or batch_file else _prompt(prompt, file)
     dumping = ptir.dump(dump_dir, dump_mode) if dump_dir else nullcontext()
     loading = ptir.load_model(model, backend=backend, tokenizer=tokenizer, overrides=overrides)
-    recording = ptir.profile.recording() if trace else nullcontext()
-    with dumping, recording as recorder, loading as loaded:
+    with dumping, traced(trace, backend), loading as loaded:
         values = resolve(flags, loaded)
         options = request(values)
         if show_config:
@@ -103,9 +98,6 @@ def command(
             failed = batch.run(loaded, batch_file, out, values)
         else:
             _generate(loaded, text, options, echo, as_json)
-        backend = loaded.backend
-    if trace and recorder:
-        _tell(recorder, trace, backend)
     if failed:
         raise click.exceptions.Exit(FAILED)
 
@@ -146,12 +138,6 @@ def _prompt(prompt: str | None, file: Path | None) -> str:
     if not text:
         raise click.UsageError("the prompt is empty; give at least one character")
     return text
-
-
-def _tell(recorder: Any, trace: Path, backend: str) -> None:
-    """Write the trace, and say where the time went."""
-    ptir.profile.save(recorder, trace)
-    click.echo(ptir.profile.table(recorder, ptir.runtime.ceilings(backend)), err=True)
 
 
 def _figures(done: "ptir.Generation") -> str:
