@@ -72,6 +72,13 @@ static void gemm_pack_x(
         dot_widen(to + r * GEMM_STEP, dot_at(x, i + r, k), x->column, deep, x->dtype);
 }
 
+/* Into L2: a strip's part of the row that is so many elements behind. (Behind the end of w it is asked
+ * for in vain.) */
+INLINE void gemm_fetch(const char *row, int64_t behind, int dtype) {
+    row += behind * ptir_bytes(dtype);
+    for (int at = 0; at < GEMM_N * ptir_bytes(dtype); at += 64) __builtin_prefetch(row + at, 0, 2);
+}
+
 /* Rows of w with adjacent elements into full strips. */
 INLINE void gemm_pack_rows(
     const char *from, int64_t row, int64_t deep, int64_t strips, float *to, int dtype
@@ -79,10 +86,12 @@ INLINE void gemm_pack_rows(
     for (int64_t k = 0; k < deep; k += GEMM_PACK)
         for (int64_t s = 0; s < strips; s++) {
             float *strip = to + s * deep * GEMM_N;
-            for (int64_t r = k; r < deep && r < k + GEMM_PACK; r++)
+            for (int64_t r = k; r < deep && r < k + GEMM_PACK; r++) {
+                const char *at = from + (r * row + s * GEMM_N) * ptir_bytes(dtype);
+                gemm_fetch(at, GEMM_PACK * row, dtype);
                 for (int v = 0; v < GEMM_N; v += VL)
-                    vf_store(strip + r * GEMM_N + v,
-                             vf_load_as(from, r * row + s * GEMM_N + v, dtype));
+                    vf_store(strip + r * GEMM_N + v, vf_load_as(at, v, dtype));
+            }
         }
 }
 
@@ -121,6 +130,8 @@ static void gemm_pair_strips(
                 const char *row = dot_at(&d->w, at, j + s * GEMM_N);
                 const char *next = at + 1 < d->k ? row + 2 * d->w.row : NULL;
                 float *strip = to + (s * deep + r) * GEMM_N;
+                for (int half = 0; half < 2; half++)
+                    gemm_fetch(row, (2 * GEMM_PACK + half) * d->w.row, PTIR_bf16);
                 for (int v = 0; v < GEMM_N; v += VL)
                     vf_store(strip + v, pairs_load(row, next, v));
             }
