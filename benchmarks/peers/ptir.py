@@ -1,4 +1,4 @@
-"""ptir itself. The runtime has sequences one at a time; a batch runs through a step of its own."""
+"""ptir itself: one sequence in a session, a batch through a step of its own; none is sampled."""
 
 from pathlib import Path
 

@@ -5,6 +5,7 @@ Off unless `recording()` is in force. Knows no backend and no model: they tell i
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from typing import Any, Literal, NamedTuple, final
 
 Category = Literal["request", "step", "program", "op"]
 
+NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")  # of a block: `blocks.0.attention`
 LIMIT = 1_000_000  # events: some hundred megabytes; later ones are counted, not kept
 
 
@@ -23,8 +25,8 @@ LIMIT = 1_000_000  # events: some hundred megabytes; later ones are counted, not
 class Event:
     """Something that took time. Nanoseconds are those of `time.perf_counter_ns`.
 
-    The detail of an op says `kernel`, `functional` (or the op's name), `bytes` and `flops`, that of
-    a step how many `tokens` it took.
+    The detail of an op says `kernel`, `functional` (or the op's name), `layer`, `bytes` and
+    `flops`, that of a step how many `tokens` it took.
     """
 
     name: str
@@ -199,7 +201,8 @@ OP_HEAD = ("time ms", "share", "calls", "MB", "GB/s", "GFLOP", "GFLOP/s", "of ce
 
 
 def table(recorder: Recorder, ceilings: Ceilings | None = None) -> str:
-    """What took the time: steps, then ops by kernel and by functional (or op).
+    """What took the time: steps, then ops by kernel, by functional (or op) and by layer, blocks
+    that differ in their number taken together.
 
     An op's share is of the time of all steps; with `ceilings`, its last column is the least time
     that its bytes and flops can take over the time that it took. Where no backend told of its ops,
@@ -210,7 +213,8 @@ def table(recorder: Recorder, ceilings: Ceilings | None = None) -> str:
     ops = [e for e in events if e.category == "op"]
     parts = [_steps([e for e in events if e.category == "step"])]
     if ops:
-        parts += [_ops(key, _by(ops, key), whole, ceilings) for key in ("kernel", "functional")]
+        keys = "kernel", "functional", "layer"
+        parts += [_ops(key, _by(ops, key), whole, ceilings) for key in keys]
     else:
         programs = [e for e in events if e.category == "program"]
         parts.append(_ops("program", _by(programs, "name"), whole, ceilings))
@@ -240,7 +244,8 @@ def _by(events: Sequence[Event], key: str) -> list[tuple[str, _Row]]:
     """Events by what their detail says under a key, else by their names; the longest first."""
     rows: dict[str, _Row] = {}
     for event in events:
-        rows.setdefault(event.detail.get(key, event.name), _Row()).note(event)
+        name = NUMBER.sub("*", event.detail.get(key) or event.name)
+        rows.setdefault(name, _Row()).note(event)
     return sorted(rows.items(), key=lambda pair: -pair[1].ns)
 
 

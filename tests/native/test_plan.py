@@ -165,3 +165,25 @@ def test_each_call_is_recorded_with_its_bytes_and_operations(monkeypatch):
     assert event.detail["functional"] == "linear"
     assert event.detail["flops"] == 2 * 3 * 8 * 5
     assert event.detail["bytes"] == 4 * (3 * 8 + 8 * 5 + 3 * 5)
+
+
+def test_each_call_is_recorded_under_the_layer_whose_parameter_was_read_last(monkeypatch):
+    monkeypatch.setenv("PTIR_BACKEND", "native")
+    with ptir.load_model() as model:
+        session = model.as_causal_lm().session()
+        session.feed([1, 2])
+        with profile.recording() as recorder:
+            session.feed([3])
+    named = [
+        (e.detail["layer"], e.detail["functional"]) for e in recorder.events if e.category == "op"
+    ]
+    assert named[0] == ("tok_embeddings", "embedding")
+    assert named[-1] == ("lm_head", "linear")
+    block = [pair for pair in named if pair[0].startswith("blocks.1.")]
+    assert [layer for layer, _ in block] == sorted(
+        [layer for layer, _ in block],
+        key=["blocks.1.ln_1", "blocks.1.attention", "blocks.1.ln_2", "blocks.1.feed_forward"].index,
+    )
+    assert ("blocks.1.attention", "attention") in block
+    assert ("blocks.1.ln_2", "layer_norm") in block
+    assert {layer.partition(".")[2][:1] for layer, _ in named if "blocks" in layer} == set("0123")

@@ -195,6 +195,15 @@ def test_ops_are_summed_by_kernel_and_by_functional():
     assert list(kernels)[1:] == ["gemm", "copy"]
 
 
+def test_ops_are_summed_by_layer_whatever_the_number_of_its_block():
+    layers = ["blocks.0.ln_1", "blocks.12.ln_1", "blocks.1.attention", "lm_head"]
+    table = profile.table(
+        filled(*(op("x", n, **GEMM, layer=name) for n, name in enumerate(layers, 1)))
+    )
+    found = {name: row[0] for name, row in rows(table, "layer").items() if name != "layer"}
+    assert found == {"blocks.*.ln_1": "3.000", "blocks.*.attention": "3.000", "lm_head": "4.000"}
+
+
 def test_an_op_that_names_no_kernel_stands_under_its_own_name():
     assert rows(profile.table(filled(op("exp", 1))), "kernel")["exp"] == [
         "1.000",

@@ -4,6 +4,7 @@ from array import array
 from collections.abc import Mapping, Sequence
 from ctypes import byref, c_int
 from dataclasses import dataclass
+from functools import cached_property
 from time import perf_counter_ns
 from typing import Any, NamedTuple, final
 
@@ -17,7 +18,7 @@ from .handle import Array, Handle
 from .library import library
 from .lower import Lowering, tensors
 from .memory import ARENAS, refuse_excess
-from .observe import record
+from .observe import layers, record
 from .plan import Bound, Host, Plan, Span
 from .size import value
 from .threads import threads
@@ -87,6 +88,10 @@ class Executable:
         self._ready: dict[tuple[tuple[int, ...], ...], Ready] = {}
         self._hosts: dict[Node, Interpreter] = {}
 
+    @cached_property
+    def _layers(self) -> Mapping[int, Sequence[str]]:
+        return layers(self.plan, self.program)
+
     def __call__(self, *handles: Handle) -> list[Handle]:
         bound, words = self._bind(handles)
         outputs = [
@@ -154,7 +159,8 @@ class Executable:
         took = np.zeros(len(span.steps), np.int64)
         begun = perf_counter_ns()
         self._walk(span, words, base, run, took)
-        record(recorder, span.steps, took.tolist(), begun, run.bound.symbols)
+        names = self._layers[span.start]
+        record(recorder, span.steps, names, took.tolist(), begun, run.bound.symbols)
 
     def _walk(self, span: Span, words: int, base: int, run: Run, took: Array | None) -> None:
         """Run the words of a span; comes back to Python now and then, where signals are seen."""

@@ -4,26 +4,51 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ptir import ops
-from ptir.ir import Node
+from ptir.ir import PARAM, Node, Program
 from ptir.profile import Event, Recorder
 
-from .plan import Call
+from .plan import Call, Plan, Span
 from .size import value
 from .view import View, itemsize
+
+
+def layers(plan: Plan, program: Program) -> dict[int, tuple[str, ...]]:
+    """The layer of each call, for each span by its start.
+
+    A call that reads a parameter belongs to the module that has it (`blocks.0.attention`), any
+    other to that of the call before it.
+    """
+    found, layer = {}, ""
+    for span in plan.spans:
+        if isinstance(span, Span):
+            names = []
+            for call in span.steps:
+                layer = _layer(call.node, program) or layer
+                names.append(layer)
+            found[span.start] = tuple(names)
+    return found
+
+
+def _layer(node: Node | None, program: Program) -> str:
+    slots = [x.attrs["slot"] for x in node.operands if x.op is PARAM] if node else []
+    name = next(filter(None, (program.inputs[slot].name for slot in slots)), "")
+    return name.rpartition(".")[0] or name
 
 
 def record(
     recorder: Recorder,
     calls: Sequence[Call],
+    layers: Sequence[str],
     took: Sequence[int],
     begun: int,
     symbols: Mapping[str, int],
 ) -> None:
     """Add an event for each call, one after another from `begun` on (nanoseconds)."""
-    for call, nanoseconds in zip(calls, took, strict=True):
+    for call, layer, nanoseconds in zip(calls, layers, took, strict=True):
         detail = {
             "kernel": call.kernel,
             "functional": _label(call.node),
+            "layer": layer,
             "bytes": sum(_nbytes(view, symbols) for view in _touched(call)),
             "flops": _flops(call, symbols),
         }

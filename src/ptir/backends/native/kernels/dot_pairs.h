@@ -49,7 +49,7 @@ static void pairs_copy(float *to, const char *from, int64_t step, int64_t n) {
 
 /* Two rows of elements as words; without a second one they end k. */
 INLINE vf pairs_load(const char *first, const char *second, int64_t i) {
-    vh none = {0};
-    const uint16_t *behind = (const uint16_t *)second + i;
-    return pairs_join(vh_load((const uint16_t *)first + i), second ? vh_load(behind) : none);
+    vh low = vh_load((const uint16_t *)first + i), high = {0};
+    if (second) high = vh_load((const uint16_t *)second + i);
+    return pairs_join(low, high);
 }
