@@ -170,7 +170,9 @@ def test_each_call_is_recorded_with_its_bytes_and_operations(monkeypatch):
 def test_each_call_is_recorded_under_the_layer_whose_parameter_was_read_last(monkeypatch):
     monkeypatch.setenv("PTIR_BACKEND", "native")
     with ptir.load_model() as model:
-        session = model.as_causal_lm().session()
+        lm = model.as_causal_lm()
+        assert lm is not None
+        session = lm.session()
         session.feed([1, 2])
         with profile.recording() as recorder:
             session.feed([3])
