@@ -26,6 +26,7 @@
 
 enum {
     SKINNY_ROWS = 8,       /* of x, at most */
+    SKINNY_HALF = 4,       /* of those, for columns of w side by side: more rows, fewer columns */
     SKINNY_K = 32768,      /* at most: x lies in scratch memory as f32 */
     SKINNY_DEEP = 8,       /* rows of w side by side */
     SKINNY_MANY = 1024,    /* columns of a block for more rows than two: their sums fill L1 sooner */
@@ -87,12 +88,8 @@ INLINE int64_t skinny_bytes(int way) { return way == PTIR_pairs ? 2 : ptir_bytes
 #else
 #define SKINNY_MORE(DO, way)
 #endif
-#define SKINNY_BY_ROWS(m, DO, way)                                                                 \
-    switch (m) {                                                                                   \
-        SKINNY_MORE(DO, way)                                                                       \
-        SKINNY_CASE(4, DO, way) SKINNY_CASE(3, DO, way) SKINNY_CASE(2, DO, way)                    \
-        SKINNY_CASE(1, DO, way)                                                                    \
-    }
+#define SKINNY_FEW(DO, way)                                                                        \
+    SKINNY_CASE(4, DO, way) SKINNY_CASE(3, DO, way) SKINNY_CASE(2, DO, way) SKINNY_CASE(1, DO, way)
 
 /* --- rows of w with adjacent elements --- */
 
@@ -158,7 +155,7 @@ INLINE void skinny_strip_of(
         int64_t m, int64_t n, int64_t deep, const float *x, int64_t x_row, const char *w,          \
         int64_t row, float *sums, const char *next                                                 \
     ) {                                                                                            \
-        SKINNY_BY_ROWS(m, SKINNY_STRIP, way)                                                       \
+        switch (m) { SKINNY_MORE(SKINNY_STRIP, way) SKINNY_FEW(SKINNY_STRIP, way) }                \
     }
 X(f32) X(bf16) X(f16) X(pairs)
 #undef X
@@ -261,7 +258,7 @@ INLINE void skinny_runs_of(
     const int c = m <= SKINNY_TILE / 2 ? C : 2, pairs = way == PTIR_pairs;
     const int64_t step = pairs ? 2 * VL : VL;
     for (int64_t j = 0; j < n; j += c) {
-        vf sum[SKINNY_TILE][C];
+        vf sum[SKINNY_HALF][C];
         const char *from[C];
         for (int v = 0; v < c; v++)
             from[v] = w + dot_least(j + v, n - 1) * column * skinny_bytes(way);
@@ -290,7 +287,7 @@ INLINE void skinny_runs_of(
         int64_t m, int64_t n, int64_t k, const float *x, int64_t x_row, const dot_matrix *w,       \
         vf parts[][VL]                                                                             \
     ) {                                                                                            \
-        SKINNY_BY_ROWS(m, SKINNY_RUNS, way)                                                        \
+        switch (m) { SKINNY_FEW(SKINNY_RUNS, way) }                                                \
     }
 X(f32) X(bf16) X(f16) X(pairs)
 #undef X
@@ -300,7 +297,7 @@ static void skinny_vector(
     int way, int64_t m, int64_t n, int64_t k, const float *x, int64_t x_row, const dot_matrix *w,
     float *sums
 ) {
-    vf parts[SKINNY_TILE][VL] = {{{0}}};
+    vf parts[SKINNY_HALF][VL] = {{{0}}};
     switch (way) {
     case PTIR_pairs: skinny_runs_pairs(m, n, k, x, x_row, w, parts); break;
     case PTIR_f32: skinny_runs_f32(m, n, k, x, x_row, w, parts); break;
@@ -318,7 +315,7 @@ static void skinny_vector(
 }
 
 static void skinny_columns(const dot_item *d, int64_t j, int64_t n, const skinny_memory *s) {
-    int64_t top = dot_least(d->m, SKINNY_TILE), way = skinny_way(d);
+    int64_t top = dot_least(d->m, SKINNY_HALF), way = skinny_way(d);
     for (int64_t at = 0; at < n; at += VL) {
         dot_matrix w = {dot_at(&d->w, 0, j + at), 1, d->w.column, d->w.dtype};
         int64_t wide = dot_least(VL, n - at);
