@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 REPOSITORY = Path(__file__).parents[2]
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "PTIR_THREADS")
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+INSTALLED = {"PYTHONDONTWRITEBYTECODE": ""}  # what pip installs has its bytecode beside it
 
 
 class PeerError(Exception):
@@ -48,7 +49,7 @@ class Worker:
                 stderr=log,
                 text=True,
                 cwd=REPOSITORY,
-                env={**os.environ, **OFFLINE, **threads},
+                env={**os.environ, **OFFLINE, **INSTALLED, **threads},
             )
 
     def ask(self, do: str, **what: int) -> dict[str, Any]:
