@@ -38,12 +38,13 @@ class Event:
 
 
 class Ceilings(NamedTuple):
-    """What a machine can do at most in a second: bytes read, operations in f32 (a multiply-add is
-    two).
+    """What a machine can do at most in a second: bytes read, operations of products of `dtype` (a
+    multiply-add is two).
     """
 
     bytes_per_s: float
     flops_per_s: float
+    dtype: str = "f32"
 
     def least_seconds(self, nbytes: float, flops: float) -> float:
         """The time that so much work takes at least."""

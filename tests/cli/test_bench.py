@@ -20,7 +20,7 @@ SHORT = ("-p", 6, "-n", 3, "-r", 2)
 def _measured(monkeypatch):
     """The machine is as slow as it says here, and NumPy is slower."""
     monkeypatch.setenv("PTIR_BACKEND", "reference")
-    monkeypatch.setattr(runtime, "ceilings", lambda backend: Ceilings(1e9, 1e10))
+    monkeypatch.setattr(runtime, "ceilings", lambda backend, dtype: Ceilings(1e9, 1e10))
 
 
 @pytest.fixture

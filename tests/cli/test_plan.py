@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import pytest
 
 from ptir import load_model, runtime
-from ptir.checkpoint import Checkpoint
+from ptir.checkpoint import Checkpoint, save
 from ptir.profile import Ceilings
+from ptir.runtime import ceilings as measure
 from tests.runtime import tiny
 
 V, T, E, L, _ = map(int, tiny.CONFIG.values())
@@ -19,7 +21,7 @@ MEASURED = Ceilings(1e9, 1e10)
 def _measured(monkeypatch):
     """The machine is as slow as it says here, and the backend derives nothing of its own."""
     monkeypatch.setenv("PTIR_BACKEND", "reference")
-    monkeypatch.setattr(runtime, "ceilings", lambda backend: MEASURED)
+    monkeypatch.setattr(runtime, "ceilings", lambda backend, dtype: MEASURED)
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def test_json_has_the_stated_fields(ptir, model):
     assert list(found["bytes"]) == ["weights", "derived", "caches", "working", "total"]
     assert found["checkpoint_bytes"] == sum(a.nbytes for a in tiny.weights().values())
     assert (found["context"], found["batch"]) == (T, 1)
-    assert found["ceilings"] == {"bytes_per_s": 1e9, "flops_per_s": 1e10}
+    assert found["ceilings"] == {"bytes_per_s": 1e9, "flops_per_s": 1e10, "dtype": "f32"}
 
 
 def test_the_total_is_the_sum_of_the_kinds(ptir, model):
@@ -78,7 +80,7 @@ def matrices() -> int:
 
 def test_prefill_is_bound_by_its_products_where_those_are_slow(ptir, model, monkeypatch):
     slow = Ceilings(1e30, 1e6)
-    monkeypatch.setattr(runtime, "ceilings", lambda backend: slow)
+    monkeypatch.setattr(runtime, "ceilings", lambda backend, dtype: slow)
     scores = L * 2 * T * E  # a position's products with all keys and all values
     head = E * V * (T - 1)  # of the last position alone
     operations = 2 * (T * (matrices() + scores) - head)
@@ -89,7 +91,7 @@ def test_prefill_is_bound_by_its_products_where_those_are_slow(ptir, model, monk
 
 def test_decode_is_bound_by_what_it_reads_where_that_is_slow(ptir, model, monkeypatch):
     slow = Ceilings(1e6, 1e30)
-    monkeypatch.setattr(runtime, "ceilings", lambda backend: slow)
+    monkeypatch.setattr(runtime, "ceilings", lambda backend, dtype: slow)
     rows = V * E - E + T * E - E  # of embeddings, one row each is read
     weights = sum(a.size for a in tiny.weights().values()) - rows
     caches = 2 * L * 5 * E
@@ -98,7 +100,7 @@ def test_decode_is_bound_by_what_it_reads_where_that_is_slow(ptir, model, monkey
 
 
 def test_a_batch_shares_what_is_read_of_the_weights(ptir, model, monkeypatch):
-    monkeypatch.setattr(runtime, "ceilings", lambda backend: Ceilings(1e6, 1e30))
+    monkeypatch.setattr(runtime, "ceilings", lambda backend, dtype: Ceilings(1e6, 1e30))
     one, four = (
         facts(ptir, model, "--ctx", 1, "--batch", n)["tokens_per_s"]["decode"] for n in (1, 4)
     )
@@ -151,3 +153,27 @@ def test_sizes_that_make_no_sense_are_refused(ptir, model, arguments):
 
 def test_what_is_no_checkpoint_is_3(ptir):
     assert ptir("plan", __file__).code == 3
+
+
+def test_the_ceiling_is_that_of_products_in_the_models_own_type(ptir, tmp_path, monkeypatch):
+    asked = []
+
+    def measured(backend, dtype):
+        asked.append(dtype)
+        return Ceilings(1e9, 1e10, dtype)
+
+    monkeypatch.setattr(runtime, "ceilings", measured)
+    weights = {name: array.astype(ml_dtypes.bfloat16) for name, array in tiny.weights().items()}
+    path = tmp_path / "m.gptrs"
+    save(path, kind="gpt", config=tiny.CONFIG, tensors=weights)
+    assert "10.0 GFLOP/s in bf16\n" in ptir("plan", path).out
+    assert "in f32\n" in ptir("plan").out
+    assert asked == ["bf16", "f32"]
+
+
+def test_products_are_measured_in_the_type_that_is_asked_for():
+    for asked, measured in (("bf16", "bf16"), ("f32", "f32"), ("si8", "f32")):
+        found = measure("native", asked)
+        assert found.dtype == measured
+        assert found.bytes_per_s > 1e8
+        assert found.flops_per_s > 1e8

@@ -108,7 +108,7 @@ def _warm(
 ) -> dict[str, Any]:
     """What the machine can do and what the model does on it."""
     click.echo("measuring the machine", err=True)
-    ceilings = ptir.runtime.ceilings(loaded.backend)
+    ceilings = ptir.runtime.ceilings(loaded.backend, loaded.dtype.name)
     rows = []
     for test in tests:
         click.echo(f"measuring {test.name}, {repeats} times", err=True)
@@ -174,8 +174,9 @@ def _page(facts: dict[str, Any]) -> str:
         f"on {facts['backend']}{threads}; {facts['processor']}",
     ]
     if "ceilings" in facts:
-        read, computed = (rate / 1e9 for rate in facts["ceilings"].values())
-        lines.append(f"ceilings: {read:.1f} GB/s read, {computed:.1f} GFLOP/s in f32")
+        most = ptir.profile.Ceilings(**facts["ceilings"])
+        read, computed = most.bytes_per_s / 1e9, most.flops_per_s / 1e9
+        lines.append(f"ceilings: {read:.1f} GB/s read, {computed:.1f} GFLOP/s in {most.dtype}")
     return "\n".join([*lines, *map(_line, facts["results"])])
 
 

@@ -60,7 +60,7 @@ def command(
         raise click.UsageError(f"--out: {str(out)!r} does not end in {', '.join(SUFFIXES)}")
     given = ptir.Tokens(ids) if ids is not None else _read(file, name)
     loading = ptir.load_model(model, backend=backend, tokenizer=tokenizer, overrides=overrides)
-    with traced(trace, backend), loading as loaded:
+    with loading as loaded, traced(trace, loaded):
         with ptir.profile.span("forward", "step"):
             logits = loaded.forward(given).numpy()
         facts = {

@@ -87,7 +87,7 @@ def command(
     text = "" if show_config or batch_file else _prompt(prompt, file)
     dumping = ptir.dump(dump_dir, dump_mode) if dump_dir else nullcontext()
     loading = ptir.load_model(model, backend=backend, tokenizer=tokenizer, overrides=overrides)
-    with dumping, traced(trace, backend), loading as loaded:
+    with dumping, loading as loaded, traced(trace, loaded):
         values = resolve(flags, loaded)
         options = request(values)
         if show_config:

@@ -57,7 +57,7 @@ def command(
 
 def _facts(loaded: "ptir.LoadedModel", lm: Any, context: int, batch: int) -> dict[str, Any]:
     memory = ptir.runtime.memory(lm, context, batch)
-    ceilings = ptir.runtime.ceilings(loaded.backend)
+    ceilings = ptir.runtime.ceilings(loaded.backend, loaded.dtype.name)
     chunk = min(context, ptir.runtime.PREFILL_CHUNK)
     steps = {"prefill": (chunk, chunk), "decode": (1, context)}
     return {
@@ -82,7 +82,8 @@ def _least(lm: Any, step: Any, tokens: int, length: int, batch: int, ceilings: A
 
 
 def _page(facts: dict[str, Any]) -> str:
-    read, computed = (rate / 1e9 for rate in facts["ceilings"].values())
+    most = ptir.profile.Ceilings(**facts["ceilings"])
+    read, computed = most.bytes_per_s / 1e9, most.flops_per_s / 1e9
     rows = [f"  {kind:8} {n / 2**20:12.3f} MiB  {KINDS[kind]}" for kind, n in _kinds(facts)]
     rates = [f"  {step:8} {rate:12.1f} tokens/s" for step, rate in facts["tokens_per_s"].items()]
     return "\n".join(
@@ -91,7 +92,7 @@ def _page(facts: dict[str, Any]) -> str:
             f"memory of {facts['batch']} × {facts['context']} tokens",
             *rows,
             *([] if facts["exact"] else ["  (working: the values alive at once, not more)"]),
-            f"speed at most, of {read:.1f} GB/s read and {computed:.1f} GFLOP/s in f32",
+            f"speed at most, of {read:.1f} GB/s read and {computed:.1f} GFLOP/s in {most.dtype}",
             *rates,
         ]
     )

@@ -7,30 +7,34 @@ import numpy as np
 
 from ptir import compiled
 from ptir.functional import linear
+from ptir.ir import DTYPES
 from ptir.profile import Ceilings
 from ptir.tensor import Tensor, as_tensor
 
 ROWS, WIDTH = 1 << 14, 1 << 12  # of the matrix that is read: 256 MiB, more than caches hold
 SIDE = 1024  # of the matrices that are multiplied
+MULTIPLIED = ("f32", "bf16", "f16")
 TRIES, ENOUGH = 6, 0.5  # calls; seconds after which two must do
 
 
-def ceilings(backend: str | None = None) -> Ceilings:
-    """The best of some tries: one row times a large matrix for bytes read, a product of two square
-    matrices for operations.
+def ceilings(backend: str | None = None, dtype: str = "f32") -> Ceilings:
+    """The best of some tries: one row times a large matrix of f32 for bytes read, a product of two
+    square matrices of `dtype` for operations. Types that no product is fast in stand for f32.
     """
+    dtype = dtype if dtype in MULTIPLIED else "f32"
     product = compiled.compile(_product, backend=backend)
     read = _seconds(product, _ones(1, ROWS), _ones(ROWS, WIDTH))
-    computed = _seconds(product, _ones(SIDE, SIDE), _ones(SIDE, SIDE))
-    return Ceilings(4 * ROWS * WIDTH / read, 2 * SIDE**3 / computed)
+    square = _ones(SIDE, SIDE, dtype=dtype)
+    computed = _seconds(product, square, square)
+    return Ceilings(4 * ROWS * WIDTH / read, 2 * SIDE**3 / computed, dtype)
 
 
 def _product(x: Tensor, y: Tensor) -> Tensor:
     return linear(x, y)
 
 
-def _ones(*shape: int) -> Tensor:
-    return as_tensor(np.ones(shape, np.float32))
+def _ones(*shape: int, dtype: str = "f32") -> Tensor:
+    return as_tensor(np.ones(shape, DTYPES[dtype].numpy))
 
 
 def _seconds(call: Callable[..., Tensor], *operands: Tensor) -> float:

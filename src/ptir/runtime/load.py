@@ -1,6 +1,7 @@
 """`load_model`: from a checkpoint on disk to a model at work."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from ptir import engine, models
 from ptir.checkpoint import Checkpoint
 from ptir.checkpoint.error import printable
 from ptir.functional import FunctionalRegistry
-from ptir.ir import DType, SpecError
+from ptir.ir import DTYPES, DType, SpecError
 from ptir.models import Model, ModelInput, ModelOutput, Stored
 from ptir.text import Tokenizer
 
@@ -102,6 +103,14 @@ class LoadedModel:
             size = math.prod(shape)
             found.append(ParameterInfo(name, tensor.dtype, shape, size, tensor.dtype.nbytes(size)))
         return sorted(found, key=lambda p: p.name)
+
+    @property
+    def dtype(self) -> DType:
+        """The element type that most bytes of its parameters are in; f32 without any."""
+        nbytes = Counter[DType]()
+        for parameter in self.parameters():
+            nbytes[parameter.dtype] += parameter.nbytes
+        return nbytes.most_common(1)[0][0] if nbytes else DTYPES["f32"]
 
     @property
     def model(self) -> Model:

@@ -23,12 +23,15 @@ def trace_option(command: F) -> F:
 
 
 @contextmanager
-def traced(file: Path | None, backend: str | None) -> Iterator[None]:
-    """If there is a file for it, record the block, write the trace, and say where the time went."""
+def traced(file: Path | None, model: "ptir.LoadedModel") -> Iterator[None]:
+    """If there is a file for it, record what a model does within the block, write the trace, and
+    say where the time went.
+    """
     if file is None:
         yield
         return
     with ptir.profile.recording() as recorder:
         yield
     ptir.profile.save(recorder, file)
-    click.echo(ptir.profile.table(recorder, ptir.runtime.ceilings(backend)), err=True)
+    ceilings = ptir.runtime.ceilings(model.backend, model.dtype.name)
+    click.echo(ptir.profile.table(recorder, ceilings), err=True)
