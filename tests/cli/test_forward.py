@@ -9,7 +9,8 @@ import pytest
 
 from ptir import load_model
 from ptir.checkpoint import gptrsten, safetensors
-from ptir.runtime import read_array
+from ptir.cli import forward
+from ptir.runtime import arrays, read_array
 from tests.runtime import tiny
 
 IDS = [1, 2, 3]
@@ -161,3 +162,7 @@ def test_it_can_be_profiled(ptir, tmp_path):
     events = json.loads((tmp_path / "t.json").read_text())["traceEvents"]
     assert [e["name"] for e in events if e.get("cat") == "step"] == ["forward"]
     assert any(e.get("cat") == "op" for e in events)
+
+
+def test_the_suffixes_are_those_that_are_written():
+    assert forward.SUFFIXES == arrays.SUFFIXES  # said twice: help may import nothing heavy

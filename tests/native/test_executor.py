@@ -206,7 +206,7 @@ print(told() == step(x).numpy().tobytes())
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS is of Linux")
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc and RLIMIT_AS are of Linux")
 @pytest.mark.parametrize(
     "extra, first",
     [(2, "the native library got no memory for its threads"), (18, "True"), (64, "True")],

@@ -22,6 +22,7 @@ from click.shell_completion import shell_complete
 import ptir
 import ptir.config as config  # `from ptir import` would load all of it
 from ptir.cli.shared import every
+from ptir.cli.terminal.write import printable
 
 FAILED, UNUSABLE, INTERRUPTED = 1, 3, 130  # usage errors know their own code, 2
 
@@ -113,7 +114,7 @@ def run(arguments: list[str]) -> int:
 
 def _fail(message: str, code: int) -> int:
     """Say why; a name out of a file cannot steer the terminal."""
-    click.echo(every.printable(message), err=True)
+    click.echo(printable(message), err=True)
     return code
 
 

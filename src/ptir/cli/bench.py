@@ -12,13 +12,14 @@ from typing import Any
 import click
 
 import ptir
+from ptir.cli.shared.model import causal_lm, model_argument
 
 MIB = 1 << 20
 MAX_BYTES = 1 << 24  # of a file to compare with
 
 
 @click.command()
-@click.argument("model", required=False)
+@model_argument
 @click.option(
     "-p",
     "--prompt-tokens",
@@ -95,7 +96,7 @@ def command(
                 facts["results"] = [_row(figure, before) for figure in started]
                 table = ""
             else:
-                tests = _tests(_text_model(loaded), prompt_tokens, gen_tokens)
+                tests = _tests(causal_lm(loaded), prompt_tokens, gen_tokens)
                 facts |= _warm(loaded, tests, repeats, before)
                 table = _profiled(loaded, tests, facts, trace) if per_op or trace else ""
     click.echo(json.dumps(facts) if as_json else _page(facts))
@@ -112,7 +113,7 @@ def _warm(
     rows = []
     for test in tests:
         click.echo(f"measuring {test.name}, {repeats} times", err=True)
-        rows.append(_row(test.measure(_text_model(loaded), repeats, ceilings), before))
+        rows.append(_row(test.measure(causal_lm(loaded), repeats, ceilings), before))
     return {"ceilings": ceilings._asdict(), "results": rows}
 
 
@@ -120,17 +121,10 @@ def _profiled(
     loaded: "ptir.LoadedModel", tests: list[Any], facts: dict[str, Any], trace: Path | None
 ) -> str:
     """Where the time of one more run goes; its trace is written."""
-    recorder = ptir.runtime.bench.profiled(tests, _text_model(loaded))
+    recorder = ptir.runtime.bench.profiled(tests, causal_lm(loaded))
     if trace:
         ptir.profile.save(recorder, trace)
     return ptir.profile.table(recorder, ptir.profile.Ceilings(**facts["ceilings"]))
-
-
-def _text_model(loaded: "ptir.LoadedModel") -> Any:
-    lm = loaded.as_causal_lm()
-    if lm is None:
-        raise ptir.PtirError(f"{loaded.path}: a {loaded.kind} model generates no text")
-    return lm
 
 
 def _tests(lm: Any, prompt: int, generated: int) -> list[Any]:

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 import ptir
+from ptir.cli.shared.model import causal_lm, model_argument
 
 KINDS = {
     "weights": "parameters, as they lie in the file",
@@ -17,7 +18,7 @@ KINDS = {
 
 
 @click.command()
-@click.argument("model", required=False)
+@model_argument
 @click.option(
     "--ctx",
     "context",
@@ -44,9 +45,7 @@ def command(
     finds on this machine.
     """
     with ptir.load_model(model, backend=backend) as loaded:
-        lm = loaded.as_causal_lm()
-        if lm is None:
-            raise ptir.PtirError(f"{loaded.path}: a {loaded.kind} model generates no text")
+        lm = causal_lm(loaded)
         length = context or lm.context_length
         if length > lm.context_length:
             message = f"{length} tokens do not fit the model's context of {lm.context_length}"

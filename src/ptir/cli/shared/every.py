@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 import click
 
+from ptir.cli.terminal.write import printable
+
 from . import file, order
 
 LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
@@ -17,11 +19,6 @@ class Printable(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return printable(f"{record.name}: {super().format(record)}")
-
-
-def printable(text: str) -> str:
-    """The text with its lines, and everything else that a terminal would obey spelled out."""
-    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 @contextmanager

@@ -42,11 +42,17 @@ def model_options(command: F) -> F:
     return command
 
 
-def text_model(loaded: "ptir.LoadedModel") -> "ptir.runtime.TextModel":
-    """The model's capability to go on with a text."""
+def causal_lm(loaded: "ptir.LoadedModel") -> "ptir.runtime.TextModel":
+    """The model's capability to go on with tokens."""
     capability = loaded.as_causal_lm()
     if capability is None:
         raise ptir.PtirError(f"{loaded.path}: a {loaded.kind} model generates no text")
+    return capability
+
+
+def text_model(loaded: "ptir.LoadedModel") -> "ptir.runtime.TextModel":
+    """The same with a tokenizer, so that it goes on with a text."""
+    capability = causal_lm(loaded)
     if capability.tokenizer is None:
         message = "no tokenizer.json lies beside it; name one with --tokenizer FILE"
         raise ptir.PtirError(f"{loaded.path}: {message}")

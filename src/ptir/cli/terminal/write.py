@@ -8,6 +8,11 @@ import click
 SHOWN = {c: ascii(chr(c))[1:-1] for c in (*range(0x20), *range(0x7F, 0xA0)) if chr(c) not in "\n\t"}
 
 
+def printable(text: str) -> str:
+    """The text with its lines, and everything else that a terminal would obey spelled out."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
 def write(text: str) -> None:
     """Print text at once: as it is into a pipe or file, harmless on a terminal."""
     shown = text.translate(SHOWN) if sys.stdout is not None and sys.stdout.isatty() else text

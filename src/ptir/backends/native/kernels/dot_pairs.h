@@ -53,3 +53,10 @@ INLINE vf pairs_load(const char *first, const char *second, int64_t i) {
     if (second) high = vh_load((const uint16_t *)second + i);
     return pairs_join(low, high);
 }
+
+/* Fewer elements than fill a vector of words, then zeros. */
+static vf pairs_part(const char *from, int64_t n) {
+    float words[VL] = {0};
+    pairs_copy(words, from, 1, n);
+    return vf_load(words);
+}

@@ -216,13 +216,6 @@ static void skinny_rows(
 
 /* --- columns of w with adjacent elements --- */
 
-/* Fewer elements than fill a vector of words, then zeros. */
-static vf skinny_part_of(const char *from, int64_t n) {
-    float words[VL] = {0};
-    pairs_copy(words, from, 1, n);
-    return vf_load(words);
-}
-
 /* What is behind the last whole vector of k; then the lanes are added up in one order. */
 static void skinny_tail(
     int way, int64_t m, int64_t n, int64_t k, const float *x, int64_t x_row, const dot_matrix *w,
@@ -231,10 +224,10 @@ static void skinny_tail(
     int pairs = way == PTIR_pairs;
     for (int64_t v = 0; v < n; v++) {
         const char *column = dot_at(w, 0, v);
-        vf b = pairs ? skinny_part_of(column, k) : dot_part(column, k, w->dtype);
+        vf b = pairs ? pairs_part(column, k) : dot_part(column, k, w->dtype);
         for (int64_t i = 0; i < m; i++) {
             const char *row = (const char *)(x + i * x_row);
-            if (pairs) parts[i][v] = pairs_add(parts[i][v], skinny_part_of(row, k), b);
+            if (pairs) parts[i][v] = pairs_add(parts[i][v], pairs_part(row, k), b);
             else parts[i][v] += dot_part(row, k, PTIR_f32) * b;
         }
     }

@@ -27,10 +27,10 @@ static const char *const elementwise_names[] = {
 #if defined(__x86_64__)
 #include <cpuid.h>
 
-/* What the processor has and the system saves. Asked here: __builtin_cpu_supports is always false in
- * what the zig compiler links. */
 enum { AVX2, AVX512, AVX512_BF16 };
 
+/* What the processor has and the system saves. Asked here: __builtin_cpu_supports is always false in
+ * what the zig compiler links. */
 static int has_level(int level) {
     unsigned a, b, c, d, saved, unused;
     if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE)) return 0;
