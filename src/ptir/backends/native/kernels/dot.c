@@ -1,10 +1,17 @@
 /* Matrix products: flags, x [batch..., M, K], w [batch..., K, N], out [batch..., M, N], then what
- * is added where its flag is set: bias [N], residual [batch..., M, N]. */
+ * is added where its flag is set: bias [N], residual [batch..., M, N].
+ *
+ * Packed w (without a batch) is [N / DOT_PANEL, K, DOT_PANEL] of f32 or f16, or of bf16 for even K
+ * [N / DOT_PANEL, K / 2, DOT_PANEL, 2]; zeros stand behind column N. */
 #include "dot.h"
 
 #include "dot_pairs.h"
 
+#include "dot_tile.h"
+
 #include "dot_gemm.h"
+
+#include "dot_packed.h"
 
 #include "dot_skinny.h"
 
@@ -12,7 +19,7 @@
 
 typedef struct {
     ptir_tensor x, w, out, added[DOT_ADDED];
-    int adds;
+    int adds, packed;
     int64_t batch;
 } dot_job;
 
@@ -22,6 +29,7 @@ static void dot_read(const int64_t *words, char *const *base, dot_job *job) {
     words = ptir_read(words, base, &job->w);
     words = ptir_read(words, base, &job->out);
     job->adds = 0;
+    job->packed = (flags & DOT_PACKED) != 0;
     if (flags & DOT_BIAS) words = ptir_read(words, base, &job->added[job->adds++]);
     if (flags & DOT_RESIDUAL) ptir_read(words, base, &job->added[job->adds++]);
     job->batch = 1;
@@ -54,9 +62,11 @@ static dot_item dot_item_at(const dot_job *job, int64_t index) {
         .x = dot_matrix_at(&job->x, index), .w = dot_matrix_at(&job->w, index),
         .out = dot_matrix_at(&job->out, index), .adds = job->adds,
         .pairs = DOT_PAIRS && job->x.dtype == PTIR_bf16 && job->w.dtype == PTIR_bf16,
+        .packed = job->packed,
     };
+    d.way = d.pairs ? PTIR_pairs : d.w.dtype;
     for (int a = 0; a < d.adds; a++) d.added[a] = dot_matrix_at(&job->added[a], index);
-    if (d.m <= SKINNY_ROWS || d.n > SKINNY_ROWS) return d;
+    if (d.packed || d.m <= SKINNY_ROWS || d.n > SKINNY_ROWS) return d;
     dot_matrix x = d.x;
     int64_t m = d.m;
     d.x = dot_transposed(d.w), d.w = dot_transposed(x), d.out = dot_transposed(d.out);
@@ -88,10 +98,10 @@ static void dot_gemm(const dot_job *job, const ptir_team *team) {
     gemm_grid g = gemm_cut(&d, job->batch, team->size);
     int64_t id = team->id, column = id % g.columns, row = id / g.columns % g.rows;
     int64_t item = id / (g.columns * g.rows);
-    int64_t strips = dot_blocks(d.n, GEMM_N), tiles = gemm_tiles(d.m);
-    int64_t i = tiles * row / g.rows * GEMM_M, j = strips * column / g.columns * GEMM_N;
-    int64_t i_end = dot_least(d.m, tiles * (row + 1) / g.rows * GEMM_M);
-    int64_t j_end = dot_least(d.n, strips * (column + 1) / g.columns * GEMM_N);
+    int64_t panels = dot_blocks(d.n, DOT_PANEL), tiles = tile_count(d.m);
+    int64_t i = tiles * row / g.rows * DOT_ROWS, j = panels * column / g.columns * DOT_PANEL;
+    int64_t i_end = dot_least(d.m, tiles * (row + 1) / g.rows * DOT_ROWS);
+    int64_t j_end = dot_least(d.n, panels * (column + 1) / g.columns * DOT_PANEL);
     int64_t end = job->batch * (item + 1) / g.items;
     for (int64_t at = job->batch * item / g.items; at < end; at++) {
         d = dot_item_at(job, at);
@@ -145,7 +155,8 @@ int PTIR_NAME(dot)(const int64_t *words, char *const *base, const ptir_team *tea
     if (!ptir_count(&job.out)) return PTIR_OK;
     dot_item d = dot_item_at(&job, 0);
     if (!d.k) dot_nothing(&job, team);
-    else if (skinny_fits(&d)) return dot_skinny(&job, team);
+    else if (d.packed && packed_is_few(&d)) packed_few(&d, team);
+    else if (!d.packed && skinny_fits(&d)) return dot_skinny(&job, team);
     else dot_gemm(&job, team);
     return PTIR_OK;
 }

@@ -1,6 +1,7 @@
 /* What the ways to multiply matrices share: one product of a batch, what is added to it and how it
  * is stored, and elements as f32 in other places. */
-enum { DOT_BIAS = 1, DOT_RESIDUAL = 2, DOT_ADDED = 2 };
+enum { DOT_BIAS = 1, DOT_RESIDUAL = 2, DOT_PACKED = 4, DOT_ADDED = 2 };
+enum { DOT_PANEL = 32 }; /* columns of packed w side by side: see dot_tile.h */
 
 typedef struct {
     char *data;
@@ -13,7 +14,9 @@ typedef struct {
     int64_t m, n, k;
     dot_matrix x, w, out, added[DOT_ADDED];
     int adds;
-    int pairs; /* whether two elements of k are multiplied at once: see dot_pairs.h */
+    int packed; /* whether w lies in panels */
+    int pairs;  /* whether two elements of k are multiplied at once: see dot_pairs.h */
+    int way;    /* how elements of w are multiplied: as their type says, or in pairs */
 } dot_item;
 
 INLINE int64_t dot_least(int64_t a, int64_t b) { return a < b ? a : b; }

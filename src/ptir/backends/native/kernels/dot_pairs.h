@@ -31,6 +31,8 @@ INLINE vf pairs_join(vh first, vh second) {
 }
 #endif
 
+enum { PTIR_pairs = -1 }; /* beside the element types, for what is multiplied so */
+
 /* One word in all lanes. */
 INLINE vf pairs_set(const float *word) {
     uint32_t bits;

@@ -74,9 +74,6 @@ static skinny_memory skinny_prepare(const dot_item *d, const ptir_team *team) {
 /* Words of x in so many elements of k, which end no pair halfway. */
 INLINE int64_t skinny_words(const dot_item *d, int64_t k) { return d->pairs ? k / 2 : k; }
 
-/* How elements of w are multiplied: as their type says, or in pairs. */
-enum { PTIR_pairs = -1 };
-static int skinny_way(const dot_item *d) { return d->pairs ? PTIR_pairs : d->w.dtype; }
 INLINE int64_t skinny_bytes(int way) { return way == PTIR_pairs ? 2 : ptir_bytes(way); }
 
 /* What is compiled for one number of rows, for each. */
@@ -179,7 +176,7 @@ static void skinny_strips(
     float *sums, const char *next
 ) {
     int64_t whole = n / VL * VL, step = d->m > SKINNY_TILE ? SKINNY_SHARED : whole;
-    int64_t top = dot_least(d->m, SKINNY_TILE), way = skinny_way(d);
+    int64_t top = dot_least(d->m, SKINNY_TILE), way = d->way;
     const float *low = x + top * x_row;
     for (int64_t j = 0; j < whole; j += step) {
         int64_t wide = dot_least(step, whole - j), skip = j * ptir_bytes(w.dtype);
@@ -308,7 +305,7 @@ static void skinny_vector(
 }
 
 static void skinny_columns(const dot_item *d, int64_t j, int64_t n, const skinny_memory *s) {
-    int64_t top = dot_least(d->m, SKINNY_HALF), way = skinny_way(d);
+    int64_t top = dot_least(d->m, SKINNY_HALF), way = d->way;
     for (int64_t at = 0; at < n; at += VL) {
         dot_matrix w = {dot_at(&d->w, 0, j + at), 1, d->w.column, d->w.dtype};
         int64_t wide = dot_least(VL, n - at);
