@@ -180,7 +180,7 @@ def test_each_call_is_recorded_under_the_layer_whose_parameter_was_read_last(mon
         (e.detail["layer"], e.detail["functional"]) for e in recorder.events if e.category == "op"
     ]
     assert named[0] == ("tok_embeddings", "embedding")
-    assert named[-1] == ("lm_head", "linear")
+    assert named[-1] == ("lm_head", "packed_linear")
     block = [pair for pair in named if pair[0].startswith("blocks.1.")]
     assert [layer for layer, _ in block] == sorted(
         [layer for layer, _ in block],

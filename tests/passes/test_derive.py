@@ -68,7 +68,7 @@ def test_a_maximal_subgraph_of_several_parameters_is_one_derivation():
     ]
     assert parts.slots == (0,)
     assert [one.slots for one in parts.derived] == [(1, 2)]
-    assert parts.program.inputs[1].name == parts.derived[0].name
+    assert parts.program.inputs[1].name == f"{parts.derived[0].name} of q, …"
     assert parts.program.results == (matmul(param(0, X), param(1, tensor_type((4, 5), "f32"))),)
 
 

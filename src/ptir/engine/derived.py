@@ -65,9 +65,16 @@ def split(program: Program) -> Split:
         return param(place[slot], node.type) if slot in place else new.get(node)
 
     inputs = [program.inputs[slot] for slot in slots]
-    inputs += [Input(n.type, Role.PARAMETER, d.name) for n, d in zip(found, derived, strict=True)]
+    for node, one in zip(found, derived, strict=True):
+        inputs.append(Input(node.type, Role.PARAMETER, _told(one, program)))
     results = transform(program.results, renumber) if found else program.results
     return Split(Program(tuple(inputs), results), slots, tuple(derived))
+
+
+def _told(derived: Derived, program: Program) -> str:
+    """`derived:0f3a… of blocks.0.attention.w_q`, and `, …` where it is made of more."""
+    first, *more = [program.inputs[slot].name for slot in derived.slots]
+    return f"{derived.name} of {first}{', …' if more else ''}"
 
 
 def _kept(program: Program, derived: Sequence[Node]) -> tuple[int, ...]:

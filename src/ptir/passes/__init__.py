@@ -13,6 +13,7 @@ from .apply import apply as apply
 from .apply import name as name
 from .broadcasts import sink_broadcasts
 from .canonicalize import canonicalize
+from .derive import decided_by_parameters as decided_by_parameters
 from .derive import derived_nodes as derived_nodes
 from .derive import fold_parameters
 from .elementwise import group_elementwise as group_elementwise

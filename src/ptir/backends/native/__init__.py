@@ -20,6 +20,7 @@ from .handle import Handle, put
 from .library import library
 from .lower import rule_of
 from .memory import free_memory
+from .pack import pack_weights
 from .threads import allowed_cpus, cpu_quota, threads
 
 Array = np.ndarray[Any, Any]
@@ -51,7 +52,7 @@ class Backend(base.NumpyKernels):
         return handle.array
 
     def pipeline(self) -> Mapping[Point, Sequence[Pass]]:
-        return {"cleanup": (fuse_residual, group_elementwise)}
+        return {"cleanup": (fuse_residual, pack_weights, group_elementwise)}
 
     def facts(self) -> Mapping[str, Any]:
         """The library, its ISA levels and the threads that plans get."""

@@ -15,8 +15,8 @@ from .view import View, itemsize
 def layers(plan: Plan, program: Program) -> dict[int, tuple[str, ...]]:
     """The layer of each call, for each span by its start.
 
-    A call that reads a parameter belongs to the module that has it (`blocks.0.attention`), any
-    other to that of the call before it.
+    A call that reads a parameter, or what is made of it, belongs to the module that has it
+    (`blocks.0.attention`), any other to that of the call before it.
     """
     found, layer = {}, ""
     for span in plan.spans:
@@ -32,6 +32,7 @@ def layers(plan: Plan, program: Program) -> dict[int, tuple[str, ...]]:
 def _layer(node: Node | None, program: Program) -> str:
     slots = [x.attrs["slot"] for x in node.operands if x.op is PARAM] if node else []
     name = next(filter(None, (program.inputs[slot].name for slot in slots)), "")
+    name = name.rpartition(" of ")[2]  # `derived:0f3a… of blocks.0.attention.w_q`
     return name.rpartition(".")[0] or name
 
 
@@ -82,8 +83,8 @@ def _flops(call: Call, symbols: Mapping[str, int]) -> int:
     """Operations of a matrix product; of other kernels none are counted."""
     if call.kernel != "dot":
         return 0
-    left, right = call.views[:2]
-    count = 2 * value(right.shape[-1], symbols)
-    for size in left.shape:
+    left, _, made = call.views[:3]
+    count = 2 * value(left.shape[-1], symbols)
+    for size in made.shape:
         count *= value(size, symbols)
     return count

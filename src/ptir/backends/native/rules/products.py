@@ -2,6 +2,7 @@
 
 from ptir.backends.native.fuse import LINEAR_ADD
 from ptir.backends.native.lower import MAX_RANK, Lowering, Value, lowers, shape_of
+from ptir.backends.native.pack import PACKED
 from ptir.backends.native.size import product
 from ptir.backends.native.view import View
 from ptir.ir import Node, TensorType
@@ -9,7 +10,7 @@ from ptir.ops.linear import dot_accumulator, free_axes
 
 NARROW = frozenset(("f32", "bf16", "f16"))
 
-BIAS, RESIDUAL = 1, 2  # flags of the kernel
+BIAS, RESIDUAL, PANELS = 1, 2, 4  # flags of the kernel
 
 
 def _multiplies(node: Node) -> bool:
@@ -62,13 +63,13 @@ def _is_narrow(x: Node) -> bool:
     return isinstance(x.type, TensorType) and x.type.dtype.name in NARROW
 
 
-@lowers("composite linear", when=_linear_multiplies)
+@lowers("composite linear", f"composite {PACKED}linear", when=_linear_multiplies)
 def _linear(low: Lowering, node: Node) -> Value:
     x, weight, *bias = map(low.read, node.operands)
     return _product(low, node, x, weight, bias, [])
 
 
-@lowers(f"composite {LINEAR_ADD}", when=_linear_multiplies)
+@lowers(f"composite {LINEAR_ADD}", f"composite {PACKED}{LINEAR_ADD}", when=_linear_multiplies)
 def _linear_add(low: Lowering, node: Node) -> Value:
     x, weight, *bias, residual = map(low.read, node.operands)
     return _product(low, node, x, weight, bias, [residual])
@@ -77,11 +78,13 @@ def _linear_add(low: Lowering, node: Node) -> Value:
 def _product(
     low: Lowering, node: Node, x: View, weight: View, bias: list[View], residual: list[View]
 ) -> View:
-    """x [..., I] · weight [I, O], with a bias and a residual where there are any."""
+    """x [..., I] · weight [I, O] or its panels, with a bias and a residual where there are any."""
     made = low.result(node)
     rows = product(x.shape[:-1])
     flat, out, *added = (low.reshape(view, (rows, view.shape[-1])) for view in (x, made, *residual))
     flags = (BIAS if bias else 0) | (RESIDUAL if residual else 0)
+    if len(weight.shape) > 2:
+        flags, weight = flags | PANELS, low.contiguous(weight)
     low.call("dot", flags, flat, weight, out, *bias, *added)
     return made
 
