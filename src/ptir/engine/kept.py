@@ -39,6 +39,7 @@ PATIENCE = 30.0  # seconds to wait while another process writes
 MAPPED = 256 if sys.version_info < (3, 13) else 1 << 20  # each holds a file descriptor before 3.13
 
 _TENSOR = "value"
+_OWN = "ptir."  # the package's kernels have versions, see `ops.custom_call`
 _FORMAT = "GPTRSCHK 3"
 _NAME = "[0-9a-f]" * 32 + ".gptrs"
 _DOMAIN = b"ptir:kept:v1\0"
@@ -90,9 +91,8 @@ class Value:
     @property
     def is_worth_it(self) -> bool:
         """Whether it is large, and the same in any process: known code makes it of known data."""
-        calls = (n.op is ops.custom_call for each in self.program.nested for n in each.nodes)
         known = all(owner.content is not None for owner in self.owners)
-        return known and self.spec.nbytes >= MIN_BYTES and not any(calls)
+        return known and self.spec.nbytes >= MIN_BYTES and not _calls_others(self.program)
 
     @property
     def file(self) -> str:
@@ -117,6 +117,13 @@ class Value:
         facts = (backend.name, backend.version, repr(backend.options()), contents)
         text = derived_id(self.program, ()) + repr(facts)
         return blake3(_DOMAIN + text.encode()).hexdigest(length=16)
+
+
+def _calls_others(program: Program) -> bool:
+    """Whether it calls a kernel that is not the package's own: its name does not tell its code."""
+    nodes = (node for each in program.nested for node in each.nodes)
+    targets = (node.attrs["target"] for node in nodes if node.op is ops.custom_call)
+    return any(not target.startswith(_OWN) for target in targets)
 
 
 class Kept:
