@@ -146,9 +146,11 @@ import json, sys
 from hashlib import sha256
 from pathlib import Path
 import numpy as np
-from ptir.engine import derived
+from ptir.engine import derived, kept
 from tests.backend.test_kept import Weights, value
 
+written, save = [], kept.save
+kept.save = lambda path, **given: written.append(path) or save(path, **given)
 ran = []
 compile = derived._executable
 derived._executable = lambda *given: ran.append(given) or compile(*given)
@@ -156,7 +158,8 @@ given = Weights(Path(sys.argv[1]))
 found = value(given)
 right = bool((found == np.load(sys.argv[2])).all())
 bits = sha256(found.tobytes()).hexdigest()
-print(json.dumps({"ran": len(ran), "loads": given.loads.total(), "bits": bits, "right": right}))
+told = {"ran": len(ran), "written": len(written), "loads": given.loads.total()}
+print(json.dumps(told | {"bits": bits, "right": right}))
 """
 
 
@@ -199,6 +202,7 @@ def test_the_second_process_computes_and_loads_nothing(process, folder):
 def test_eight_processes_at_once_make_one_file(process, folder):
     found = [facts(one) for one in [process() for _ in range(8)]]
     assert all(one["right"] for one in found)
+    assert sum(one["written"] for one in found) == 1
     assert len(files(folder)) == 1
     assert {p.name for p in folder.iterdir()} == {".lock", files(folder)[0].name}
 
@@ -755,6 +759,26 @@ def test_what_this_process_has_used_stays(folder, path, restart, monkeypatch):
     restart()
     value(Weights(path), axis=0)  # another process may
     assert file not in files(folder)
+
+
+def test_a_file_that_is_written_anew_needs_no_room_beside_itself(folder, path, monkeypatch):
+    monkeypatch.setenv("PTIR_DERIVED_CACHE", "1")
+    value(Weights(path))
+    (file,) = files(folder)
+    os.truncate(file, 2 << 30)
+    given = Weights(path)
+    same(value(given), joined())
+    assert given.loads.total() == 2
+    assert file.stat().st_size < 2 << 20
+
+
+def test_a_folder_with_the_name_of_a_file_is_left_alone(folder, path, monkeypatch):
+    monkeypatch.setenv("PTIR_DERIVED_CACHE", "1")
+    (folder / ("e" * 32 + ".gptrs")).mkdir(parents=True)
+    os.utime(folder / ("e" * 32 + ".gptrs"), (1, 1))
+    sparse(folder, "f" * 32, 2 << 30, age=10)
+    value(Weights(path))
+    assert sorted(p.is_dir() for p in files(folder)) == [False, True]
 
 
 def test_files_of_others_are_neither_counted_nor_deleted(folder, path, monkeypatch):

@@ -31,6 +31,14 @@ def test_each_tensor_of_a_file_has_its_own_and_keeps_it(disk: Disk, format: Form
     assert contents(path) == found
 
 
+def test_two_tensors_of_one_type_are_told_apart(tmp_path, format: Format):
+    if format.save is None:
+        pytest.skip("no writer")
+    format.save(tmp_path / "m", {"v": np.ones(16, np.float32), "w": np.zeros(16, np.float32)})
+    found = contents(tmp_path / "m")
+    assert found["v"] != found["w"]
+
+
 def test_no_data_are_read(disk: Disk, format: Format, monkeypatch):
     checkpoint = Checkpoint(disk.put(format, format.files))
     for method in ("_copy", "array", "digest"):

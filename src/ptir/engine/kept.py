@@ -311,5 +311,6 @@ def _listed(place: Path) -> list[tuple[float, int, Path]]:
     for path in place.glob(_NAME):
         with suppress(FileNotFoundError):
             status = path.lstat()
-            found.append((status.st_mtime, status.st_size, path))
+            if stat.S_ISREG(status.st_mode):
+                found.append((status.st_mtime, status.st_size, path))
     return sorted(found)
