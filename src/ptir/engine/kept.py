@@ -6,6 +6,7 @@ Knows not how a value is computed. Whatever the disk refuses, the value stays in
 import fcntl
 import logging
 import os
+import resource
 import shutil
 import stat
 import sys
@@ -36,7 +37,6 @@ MIN_BYTES = 1 << 20  # of a value that is worth a file
 FREE = 2 << 30  # bytes that the disk keeps for others
 STALE = 86_400  # seconds after which a temporary file has no writer
 PATIENCE = 30.0  # seconds to wait while another process writes
-MAPPED = 256 if sys.version_info < (3, 13) else 1 << 20  # each holds a file descriptor before 3.13
 
 _TENSOR = "value"
 _OWN = "ptir."  # the package's kernels have versions, see `ops.custom_call`
@@ -45,6 +45,18 @@ _NAME = "[0-9a-f]" * 32 + ".gptrs"
 _DOMAIN = b"ptir:kept:v1\0"
 
 LOG = logging.getLogger("ptir.engine")
+
+
+def _mappings() -> int:
+    """How many values may be mapped. Before Python 3.13 each holds a file descriptor; half of those
+    that a process may have are for others.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    is_bound = sys.version_info < (3, 13) and soft != resource.RLIM_INFINITY
+    return soft // 2 if is_bound else sys.maxsize
+
+
+MAPPED = _mappings()
 
 
 def folder() -> Path:
@@ -153,7 +165,7 @@ class Kept:
     def keep(self, value: Value, array: Array) -> Array | None:
         """Write a value: it as a view of its file, or None if it is not kept."""
         place = self._place()
-        if place is None or place in self._refused or not _is_sound(value):
+        if place is None or place in self._refused:
             return None
         try:
             _make(place)
@@ -207,7 +219,7 @@ class Kept:
     def _write(self, place: Path, value: Value, array: Array) -> bool:
         """Write the file of a value, if there is room for it."""
         path = place / value.file
-        if not self._make_room(place, value):
+        if not (self._make_room(place, value) and _is_sound(value)):
             return False
         save(path, kind=KIND, config=value.facts, tensors={_TENSOR: array})
         LOG.info("a derived value was written: %s, %d bytes", path, array.nbytes)
