@@ -71,6 +71,10 @@ def _whole(text: str) -> int:
     return int(text)
 
 
+def _whole_or_none(text: str) -> int:
+    return 0 if text == "0" else _whole(text)
+
+
 def _left_out(text: str) -> frozenset[str]:
     names = [item.strip() for item in text.split(",")]
     if not all(name.startswith("-") and len(name) > 1 for name in names):
@@ -90,6 +94,7 @@ _DUMP_MODES: dict[str, DumpMode] = {"compile": "compile", "all": "all"}
 NAME = Form("name", "a name", _word)
 SWITCH = Form("switch", "1, true, on, 0, false or off", lambda text: _SWITCH[text.lower()])
 COUNT = Form("count", "a whole number from 1 to 999999999", _whole)
+AMOUNT = Form("amount", "a whole number from 0 to 999999999", _whole_or_none)
 LEFT_OUT = Form("names", "pass names to leave out, as -name,-other", _left_out)
 FOLDER: Form[Path | None] = Form("folder", "a folder", Path)
 FILE: Form[Path | None] = Form("file", "a file", Path)
@@ -118,7 +123,13 @@ class Config:
     cache_dir = Knob(
         FOLDER,
         None,
-        "keep measurements and chat history here instead of `~/.cache/ptir` (or XDG's)",
+        "keep measurements, derived weights and chat history here instead of `~/.cache/ptir` (or "
+        "XDG's)",
+    )
+    derived_cache = Knob(
+        AMOUNT,
+        16,
+        "GiB of derived weights on disk; the least recently used goes first, `0` keeps none",
     )
     threads = Knob(
         OPTIONAL_COUNT, None, "threads of the native backend; unset: the cores that are ours to use"
@@ -175,7 +186,9 @@ def setting(**knobs: object) -> Iterator[None]:
 
 
 def cache_folder() -> Path:
-    """Where what is measured and typed is kept: `PTIR_CACHE_DIR`, else the user's folder (XDG)."""
+    """Where what is measured, derived and typed is kept: `PTIR_CACHE_DIR`, else the user's folder
+    (XDG).
+    """
     return current().cache_dir or _home("XDG_CACHE_HOME", "~/.cache") / "ptir"
 
 

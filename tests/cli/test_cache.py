@@ -1,6 +1,7 @@
 """`ptir cache`: what is kept on disk, and its deletion."""
 
 import json
+import os
 
 import pytest
 
@@ -61,3 +62,37 @@ def test_clear_deletes_nothing_where_nobody_can_be_asked(ptir, folder):
     done = ptir("cache", "clear", stdin=b"y\n")
     assert (done.code, done.out, len(left(folder))) == (2, "", 4)
     assert "give --yes" in done.err
+
+
+@pytest.fixture
+def derived(folder):
+    """The same with two derived values, what a dead writer left, and what is not ours."""
+    inner = folder / "derived"
+    inner.mkdir()
+    for name in ("a" * 32 + ".gptrs", "b" * 32 + ".gptrs", ".ptir-0.tmp", ".ptir-1.tmp", ".lock"):
+        (inner / name).write_bytes(b"x" * 1000)
+    (inner / "my-model.gptrs").write_bytes(b"x")
+    os.utime(inner / ".ptir-0.tmp", (1, 1))
+    return inner
+
+
+def test_derived_weights_are_one_row_of_many_files(ptir, folder, derived):
+    head, *rows = ptir("cache").out.splitlines()
+    assert head == f"{folder}: 5 files, 3,007 bytes"
+    assert rows[-1].split(None, 1) == ["3,000", "derived/ (3 files)"]
+    assert len(rows) == 3
+    found = json.loads(ptir("cache", "--json").out)
+    assert found["files"][str(derived / f"{'a' * 32}.gptrs")] == 1000
+    assert (len(found["files"]), found["bytes"]) == (5, 3007)
+
+
+def test_clear_deletes_derived_weights_and_what_dead_writers_left(ptir, folder, derived):
+    assert ptir("cache", "clear", "--yes").out == "5 files deleted\n"
+    assert left(derived) == [".lock", ".ptir-1.tmp", "my-model.gptrs"]
+
+
+def test_derived_weights_behind_a_link_are_not_ours(ptir, folder, derived):
+    derived.rename(folder / "elsewhere")
+    derived.symlink_to(folder / "elsewhere")
+    assert ptir("cache", "clear", "--yes").out == "2 files deleted\n"
+    assert len(left(folder / "elsewhere")) == 6

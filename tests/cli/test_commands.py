@@ -4,9 +4,11 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ptir import backends, cli, ir, load_model
+from ptir.checkpoint import save
 from ptir.cli import commands
 from tests.runtime import tiny
 
@@ -92,6 +94,18 @@ def test_show_json_has_the_same_facts(ptir, tmp_path):
 
 def test_show_without_a_model_is_the_demo(ptir):
     assert "tokenizer: 768 tokens" in ptir("show").out
+
+
+def test_show_tells_what_derived_weights_were_made_of(ptir, tmp_path):
+    path = tmp_path / "d.gptrs"
+    config = {"derivation": "1f", "parameters": ["a.w", "b.w"]}
+    save(path, kind="derived", config=config, tensors={"value": np.zeros((2, 3), "f4")})
+    done = ptir("show", path)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith(f"{path}: derived\n")
+    assert "  parameters = ['a.w', 'b.w']\n" in done.out
+    facts = json.loads(ptir("show", path, "--json").out)
+    assert (facts["config"], facts["elements"], facts["bytes"]) == (config, 6, 24)
 
 
 def test_show_of_no_checkpoint_is_3(ptir):

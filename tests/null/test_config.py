@@ -18,6 +18,8 @@ VALUES = [
     ("DUMP_DIR", "out dir", Path("out dir")),
     ("DUMP_MODE", "all", "all"),
     ("CACHE_DIR", "kept here", Path("kept here")),
+    ("DERIVED_CACHE", "0", 0),
+    ("DERIVED_CACHE", "64", 64),
     ("THREADS", "3", 3),
     ("ISA", "avx2", "avx2"),
     ("LIBRARY", "my lib.so", Path("my lib.so")),
@@ -26,7 +28,7 @@ DEFAULTS = {
     "backend": "native", "eager": False, "verify": False, "passes": frozenset(), "mmap": True,
     "check_digests": False,
     "plan_cache": 256, "dump_dir": None, "dump_mode": "compile", "cache_dir": None,
-    "threads": None, "isa": None, "library": None,
+    "derived_cache": 16, "threads": None, "isa": None, "library": None,
 }  # fmt: skip
 
 
@@ -57,6 +59,7 @@ MALFORMED = [
     ("PASSES", "fold"), ("PASSES", "-"), ("PASSES", "-a,,-b"), ("MMAP", "maybe"),
     ("PLAN_CACHE", "0"), ("PLAN_CACHE", "-1"), ("PLAN_CACHE", "1.5"), ("PLAN_CACHE", "9" * 5000),
     ("PLAN_CACHE", "٣"), ("PLAN_CACHE", "1_0"), ("DUMP_MODE", "ALL"),
+    ("DERIVED_CACHE", "-1"), ("DERIVED_CACHE", "00"), ("DERIVED_CACHE", "1.5"),
 ]  # fmt: skip
 
 

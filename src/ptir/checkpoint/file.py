@@ -4,6 +4,8 @@ import math
 import mmap
 import os
 import stat
+import sys
+import time
 import weakref
 from typing import Any, final
 
@@ -13,6 +15,7 @@ from blake3 import blake3
 from .error import CheckpointError, Path, printable
 
 _DIGEST_BLOCK = 4 << 20
+_TICK = 100_000_000  # ns; two changes of a file that are further apart have different times
 
 
 @final
@@ -21,7 +24,9 @@ class RegularFile:
 
     `mapped=False` copies, which survives a file that another process truncates. A link, FIFO,
     device or folder is refused before it is opened; a link that leads to a file inside the folder
-    `within` is followed. Raises CheckpointError. Every method may be called from any thread.
+    `within` is followed. `identity` tells its content from that of any other file, in any process,
+    as well as the system knows (see `check_unchanged`). Raises CheckpointError. Every method may be
+    called from any thread.
     """
 
     def __init__(self, path: Path, *, mapped: bool, within: Path | None = None) -> None:
@@ -29,10 +34,12 @@ class RegularFile:
         try:
             self._fd = _open_regular(path if within is None else _followed(path, within))
             weakref.finalize(self, os.close, self._fd)
-            self.size = os.fstat(self._fd).st_size
+            status, now = os.fstat(self._fd), time.time_ns()
+            self.size, self.identity = status.st_size, _identity(status)
+            self._settled = now - status.st_ctime_ns > _TICK
             self._map = None
             if mapped and self.size:  # an empty range cannot be mapped
-                self._map = mmap.mmap(self._fd, self.size, access=mmap.ACCESS_READ)
+                self._map = _mapping(self._fd, self.size)
         except (OSError, ValueError) as error:
             raise CheckpointError(path, f"cannot be read: {_reason(error)}") from error
 
@@ -45,6 +52,17 @@ class RegularFile:
         if now != self.size:
             fact = f"had {self.size} bytes when it was opened and has {now} now; load it again"
             raise CheckpointError(self.path, fact)
+
+    def check_unchanged(self) -> None:
+        """Raise CheckpointError if `identity` may be that of other content too.
+
+        So it is where the file changed since it was opened, or so shortly before that a change
+        after that could have left the same times.
+        """
+        if _identity(os.fstat(self._fd)) != self.identity:
+            raise CheckpointError(self.path, "changed since it was opened; load it again")
+        if not self._settled:
+            raise CheckpointError(self.path, "changed at the moment when it was opened")
 
     def read(self, offset: int, count: int) -> bytes:
         """A copy of `count` bytes at `offset`; the caller has checked that they are inside."""
@@ -95,6 +113,18 @@ class RegularFile:
                 raise CheckpointError(self.path, fact)
             rest = rest[done:]
         return copied
+
+
+def _mapping(fd: int, size: int) -> mmap.mmap:
+    """A private mapping; before Python 3.13 it holds a file descriptor of its own."""
+    if sys.version_info >= (3, 13):
+        return mmap.mmap(fd, size, access=mmap.ACCESS_READ, trackfd=False)
+    return mmap.mmap(fd, size, access=mmap.ACCESS_READ)
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    times = status.st_mtime_ns, status.st_ctime_ns
+    return status.st_dev, status.st_ino, status.st_size, *times
 
 
 def _open_regular(path: Path) -> int:

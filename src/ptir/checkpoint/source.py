@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, final
 
 import numpy as np
+from blake3 import blake3
 
 from ptir import config as knobs
 from ptir.ir.error import nearest
@@ -16,6 +17,8 @@ from .contents import Contents
 from .error import CheckpointError, Path, printable
 from .file import RegularFile
 from .index import Entry
+
+_CONTENT = b"ptir:content:v1\0"
 
 LOG = logging.getLogger("ptir.checkpoint")
 _READERS: dict[bytes, Callable[[RegularFile], Contents]] = {
@@ -53,6 +56,7 @@ class Checkpoint(ParamSource):
         self._entries = dict(sorted(_named(contents)))
         LOG.info("%s: %s, %d tensors", self.path, self.format, len(self._entries))
         self._by_id = {base_param_id(name): name for name in self._entries}
+        self._verified: set[str] = set()
         if knobs.current().check_digests if verify is None else verify:
             self.verify()
 
@@ -60,16 +64,41 @@ class Checkpoint(ParamSource):
         return tuple(self._entries)
 
     def spec(self, name: str) -> ParamSpec:
+        return self._find(name)[1].spec
+
+    def _find(self, name: str) -> tuple[RegularFile, Entry]:
         if name not in self._entries:
             near = nearest(name, self._entries) if len(self._entries) < 1000 else ""
             raise CheckpointError(self.path, f"has no tensor '{printable(name)}'{near}")
-        return self._entries[name][1].spec
+        return self._entries[name]
 
     def load(self, base_id: BaseParamId) -> np.ndarray[Any, Any]:
         name = self._by_id.get(base_id)
         if name is None:
             raise CheckpointError(self.path, f"has no tensor with the id {base_id:#034x}")
         return packing.read(*self._entries[name])
+
+    def content(self, name: str) -> bytes:
+        """32 bytes that tell the data of a tensor from any other, in any process. Reads none of it.
+
+        They stand on its digest where the format has one, so that copies of a file have the same;
+        elsewhere on the place in the file and on the file's identity: device, inode, size, times.
+        """
+        file, entry = self._find(name)
+        where = entry.digest or (entry.offset, entry.nbytes, *file.identity)
+        facts = (entry.dtype.name, entry.shape, where)
+        return blake3(_CONTENT + repr(facts).encode()).digest()
+
+    def check_content(self, name: str) -> None:
+        """Raise CheckpointError unless `content` tells what `load` gives: before anything that is
+        made of it is kept for other processes. A digest is compared once.
+        """
+        file, entry = self._find(name)
+        if entry.digest is None:
+            file.check_unchanged()
+        elif name not in self._verified:
+            gptrschk.verify(file, entry)
+            self._verified.add(name)
 
     def check_size(self) -> None:
         """Raise CheckpointError if a file changed size since it was opened.
@@ -87,6 +116,7 @@ class Checkpoint(ParamSource):
         compared = [pair for pair in self._entries.values() if pair[1].digest is not None]
         for file, entry in compared:
             gptrschk.verify(file, entry)
+            self._verified.add(entry.name)
         return len(compared)
 
 

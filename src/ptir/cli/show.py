@@ -1,6 +1,9 @@
 """Show what a model file holds."""
 
 import json
+import math
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,10 +15,39 @@ import ptir
 @click.argument("model", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(model: str | None, as_json: bool) -> None:
-    """Show kind, config and parameters of MODEL (default: the demo model). Reads no weights."""
-    with ptir.load_model(model) as loaded:
-        facts = _facts(loaded)
+    """Show kind, config and parameters of MODEL (default: the demo model). Reads no weights.
+
+    A file of derived weights that `ptir cache` counts is shown as well: what they were made of.
+    """
+    facts = _derived(model)
+    if facts is None:
+        with ptir.load_model(model) as loaded:
+            facts = _facts(loaded)
     click.echo(json.dumps(facts) if as_json else _page(facts))
+
+
+def _derived(path: str | None) -> dict[str, Any] | None:
+    """The facts of a file of derived weights, which no model is; None for any other file."""
+    if path is None or not Path(path).is_file():
+        return None
+    # It needs NumPy, and help must come at once.
+    found = import_module("ptir.checkpoint").Checkpoint(path, verify=False)
+    if found.kind != "derived":
+        return None
+    specs = {name: found.spec(name) for name in found.names()}
+    parameters = [
+        {"name": name, "dtype": s.dtype.name, "shape": list(s.shape), "bytes": s.nbytes}
+        for name, s in specs.items()
+    ]
+    return {
+        "path": found.path,
+        "kind": found.kind,
+        "config": found.config,
+        "vocabulary": None,
+        "parameters": parameters,
+        "elements": sum(math.prod(s.shape) for s in specs.values()),
+        "bytes": sum(s.nbytes for s in specs.values()),
+    }
 
 
 def _facts(loaded: "ptir.LoadedModel") -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """Derived parameters: what a plan needs that parameters alone decide. Computed once for their data.
 
-Knows not how such values were found; `passes.fold_parameters` sets them apart.
+Knows not how such values were found (`passes.fold_parameters` sets them apart), nor which of them
+are on disk.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
@@ -15,6 +16,7 @@ from ptir import passes
 from ptir.backends import Backend, Executable, Handle
 from ptir.ir import PARAM, Input, Node, Program, Role, SpecError, param, postorder, transform
 
+from .kept import KEPT, Value
 from .source import Parameter
 
 
@@ -102,8 +104,8 @@ def supply(
     """The values of derived parameters on a backend, from the sources by slot.
 
     Each is computed once for the data of its parameters, whichever plan or thread asks first. The
-    parameters are loaded for that, and let go when no other value here needs them. Raises
-    `SpecError` (`stale`) for a parameter whose data was replaced.
+    parameters are loaded for that, unless another process kept the value, and let go when no other
+    value here needs them. Raises `SpecError` (`stale`) for a parameter whose data was replaced.
     """
     parameters = {slot: _parameter(sources[slot]) for one in derived for slot in one.slots}
     loans = _Loans(backend, parameters, Counter(slot for one in derived for slot in one.slots))
@@ -129,9 +131,25 @@ def _fetch(one: Derived, loans: "_Loans") -> Handle:
         (value,) = _executable(program, backend, settings)(*map(loans.take, one.slots))
         return backend.compact(value)
 
-    handle = backend.params.fetch(key, (one.derivation, *owners), compute)
+    def find() -> Handle:
+        return _on_disk(Value(program, owners, backend), compute)
+
+    handle = backend.params.fetch(key, (one.derivation, *owners), find)
     loans.done(one.slots)
     return handle
+
+
+def _on_disk(value: Value, compute: Callable[[], Handle]) -> Handle:
+    """A value that an earlier process kept, else computed, and kept if it is worth it."""
+    if not value.is_worth_it:
+        return compute()
+    found = KEPT.load(value)
+    if found is None:
+        handle = compute()
+        found = KEPT.keep(value, value.backend.get(handle))
+        if found is None:
+            return handle
+    return value.backend.put(found)
 
 
 @lru_cache(maxsize=64)

@@ -103,8 +103,10 @@ class Parameter(Held):
     """A parameter: known by its key, loaded when a program first needs it, once for each
     backend.
 
-    Its data never changes. `replace` makes a successor; the replaced one then refuses to be read,
-    so that nothing computes with old data unawares.
+    `content` is a digest that tells its data from any other data, in any process; None where nobody
+    knows. `check` raises `PtirError` if the data are not those. The data never change. `replace`
+    makes a successor, whose content is not known; the replaced one then refuses to be read, so
+    that nothing computes with old data unawares.
     """
 
     type: TensorType
@@ -112,12 +114,21 @@ class Parameter(Held):
     name: str
 
     def __init__(
-        self, type: TensorType, name: str, key: ParamKey, load: Callable[[], Array]
+        self,
+        type: TensorType,
+        name: str,
+        key: ParamKey,
+        load: Callable[[], Array],
+        *,
+        content: bytes | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self.type = type
         self.name = name
         self.key = key
         self.version = new_version(key)
+        self.content = content
+        self.check_content = check
         self._load = load
 
     def replace(self, load: Callable[[], Array]) -> "Parameter":

@@ -87,6 +87,8 @@ def _parameters(
             name,
             param_key(namespace, base_param_id(name)),
             lambda: checkpoint.load(base_param_id(place)),
+            content=checkpoint.content(place),
+            check=lambda: checkpoint.check_content(place),
         )
         return Tensor(leaf(source), backend)
 
