@@ -15,6 +15,7 @@ from tokenizers.models import BPE
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from ptir import backends, load_model, nn
+from ptir.backends.native.lower import tensors
 from ptir.backends.native.pack import PANEL
 from ptir.checkpoint import CheckpointError, safetensors
 from ptir.models import HuggingFace, ModelError, find, gpt, of_model_type
@@ -189,7 +190,9 @@ def test_no_step_keeps_a_copy_of_the_head_but_a_packed_one(tmp_path, backend, is
         for step in STEPS:
             plan = lm.plan(step)
             derived = [i.type for i in plan.program.inputs[len(plan.slots) :]]
-            large = [x.shape for x in derived if type_bytes(x) >= VIEW]
+            large = [
+                tensor.shape for (tensor,) in map(tensors, derived) if type_bytes(tensor) >= VIEW
+            ]
             if backend == "native":
                 panels = -(-vocab // PANEL)
                 one = (panels, 20, PANEL, 2) if type is torch.bfloat16 else (panels, 40, PANEL)

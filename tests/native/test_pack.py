@@ -107,7 +107,7 @@ def test_a_sum_that_is_fused_with_a_product_stays_fused():
 
 
 @pytest.mark.parametrize(
-    ("shape", "dtype"),
+    "shape, dtype",
     [
         ((32, 96), "f32"),  # too small
         ((600, 33), "f32"),  # half of the second panel and more would be empty
