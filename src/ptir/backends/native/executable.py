@@ -17,7 +17,7 @@ from ptir.ops.evaluate import Interpreter
 from .handle import Array, Handle
 from .library import library
 from .lower import Lowering, tensors
-from .memory import ARENAS, refuse_excess
+from .memory import ARENAS, BLOCKS, refuse_excess
 from .observe import layers, record
 from .plan import Bound, Host, Plan, Span
 from .size import value
@@ -95,7 +95,7 @@ class Executable:
     def __call__(self, *handles: Handle) -> list[Handle]:
         bound, words = self._bind(handles)
         outputs = [
-            Handle((np.zeros if number in bound.zeros else np.empty)(shape, element))
+            Handle(BLOCKS.take(shape, element, number in bound.zeros))
             for number, (shape, element) in enumerate(bound.outputs)
         ]
         arena = ARENAS.take(bound.arena)

@@ -1,8 +1,11 @@
-"""Memory that plans run in: arenas that are used again, and a refusal where there is too little."""
+"""Memory that plans run in and leave results in, used again; refusals where there is too little."""
 
+from collections import deque
+from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 
@@ -15,6 +18,8 @@ CGROUP = Path("/sys/fs/cgroup")
 MEMINFO = Path("/proc/meminfo")
 KEPT = 4  # arenas that wait for the next run
 LARGE = 1 << 26  # bytes from which on the free memory is looked at first
+BLOCK = 1 << 20  # bytes of a result from which on its memory is kept for the next one
+BLOCKS_KEPT = 1 << 28  # bytes of those that wait
 
 
 class Arena(NamedTuple):
@@ -50,6 +55,64 @@ class Arenas:
 
 
 ARENAS = Arenas()
+
+
+@final
+class Block:
+    """Bytes under arrays; they wait for the next result when the last of those arrays is gone."""
+
+    def __init__(self, memory: Array) -> None:
+        self._memory = memory
+        self.__array_interface__ = memory.__array_interface__
+
+    def __del__(self) -> None:
+        BLOCKS.give_back(self._memory)
+
+
+@final
+class Blocks:
+    """Memory of large results: fresh pages are slow, the more so in a virtual machine.
+
+    For several threads, without a lock: memory comes back wherever an array ends, perhaps in the
+    middle of `take`.
+    """
+
+    def __init__(self) -> None:
+        self._free = deque[Array]()
+
+    def take(self, shape: Sequence[int], element: np.dtype[Any], is_zero: bool) -> Array:
+        """An array of a result, of zeros or of anything."""
+        nbytes = prod(shape) * element.itemsize
+        if nbytes < BLOCK:
+            return (np.zeros if is_zero else np.empty)(shape, element)
+        memory = self._find(nbytes)
+        if memory is None:
+            memory = (np.zeros if is_zero else np.empty)(nbytes, np.uint8)
+        elif is_zero:
+            memory.fill(0)
+        return np.asarray(Block(memory)).view(element).reshape(shape)
+
+    def give_back(self, memory: Array) -> None:
+        self._free.append(memory)
+        while sum(len(one) for one in tuple(self._free)) > BLOCKS_KEPT:
+            self._next()
+
+    def _find(self, nbytes: int) -> Array | None:
+        for _ in range(len(self._free)):
+            memory = self._next()
+            if memory is None or len(memory) == nbytes:
+                return memory
+            self._free.append(memory)
+        return None
+
+    def _next(self) -> Array | None:
+        try:
+            return self._free.popleft()
+        except IndexError:  # another thread had it
+            return None
+
+
+BLOCKS = Blocks()
 
 
 def aligned(nbytes: int) -> Arena:
