@@ -81,7 +81,8 @@ def test_a_child_of_a_fork_runs_on_threads_of_its_own(monkeypatch):
 
 
 LONG_RUN = """
-import numpy as np, ptir, sys
+import numpy as np, ptir, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a shell starts with &
 x = ptir.as_tensor(np.ones((1024, 1024), "f4"))
 @ptir.compile
 def long(x):

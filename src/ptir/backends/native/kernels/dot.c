@@ -92,9 +92,9 @@ static int dot_skinny(const dot_job *job, const ptir_team *team) {
     return PTIR_OK;
 }
 
-static void dot_gemm(const dot_job *job, const ptir_team *team) {
+/* Products with more rows, or packed w: a grid of rows and columns. */
+static void dot_grid(const dot_job *job, const ptir_team *team) {
     dot_item d = dot_item_at(job, 0);
-    gemm_scratch memory = gemm_memory(team);
     gemm_grid g = gemm_cut(&d, job->batch, team->size);
     int64_t id = team->id, column = id % g.columns, row = id / g.columns % g.rows;
     int64_t item = id / (g.columns * g.rows);
@@ -105,7 +105,8 @@ static void dot_gemm(const dot_job *job, const ptir_team *team) {
     int64_t end = job->batch * (item + 1) / g.items;
     for (int64_t at = job->batch * item / g.items; at < end; at++) {
         d = dot_item_at(job, at);
-        gemm_part(&d, i, i_end, j, j_end, &memory);
+        if (packed_fits(&d)) packed_part(&d, i, i_end, j, j_end, (float *)team->scratch);
+        else gemm_part(&d, i, i_end, j, j_end, (float *)team->scratch);
     }
 }
 
@@ -155,8 +156,7 @@ int PTIR_NAME(dot)(const int64_t *words, char *const *base, const ptir_team *tea
     if (!ptir_count(&job.out)) return PTIR_OK;
     dot_item d = dot_item_at(&job, 0);
     if (!d.k) dot_nothing(&job, team);
-    else if (d.packed && packed_is_few(&d)) packed_few(&d, team);
     else if (!d.packed && skinny_fits(&d)) return dot_skinny(&job, team);
-    else dot_gemm(&job, team);
+    else dot_grid(&job, team);
     return PTIR_OK;
 }

@@ -1,6 +1,5 @@
 /* Products with more than a few rows (Goto and van de Geijn 2008): w and x go to the scratch memory
- * in blocks, as f32 or as pairs of bf16, w in panels unless it lies in panels already; tiles go over
- * one block of k after the other.
+ * in blocks, as f32 or as pairs of bf16, w in panels; tiles go over one block of k after the other.
  *
  * A level with tile instructions for bf16 gets its own way beside this one, chosen where dot.c
  * chooses.
@@ -20,8 +19,7 @@ typedef struct {
     float *x, *w, *sums;
 } gemm_scratch;
 
-static gemm_scratch gemm_memory(const ptir_team *team) {
-    float *memory = (float *)team->scratch;
+static gemm_scratch gemm_memory(float *memory) {
     float *w = memory + GEMM_ROWS * GEMM_STEP;
     return (gemm_scratch){memory, w, w + GEMM_K * GEMM_COLUMNS};
 }
@@ -160,28 +158,21 @@ typedef struct {
     int64_t k, deep; /* in units */
 } gemm_block;
 
-/* Whether tiles read w where it lies. */
-static int gemm_in_place(const dot_item *d) { return d->packed && unit_is_plain(d); }
-
 /* One packed block of x with one of w; rows are dealt out evenly to the tiles. */
 static void gemm_multiply(
     const dot_item *d, const gemm_block *b, const gemm_scratch *memory, float *sums
 ) {
     int64_t tiles = tile_count(b->rows);
     int last = b->k + b->deep == dot_units(d);
-    int in_place = gemm_in_place(d), way = d->pairs ? PTIR_pairs : PTIR_f32;
+    int way = d->pairs ? PTIR_pairs : PTIR_f32;
     dot_tile t = {.x_row = GEMM_STEP, .deep = b->deep, .first = !b->k};
     for (int64_t at = 0; at < b->columns; at += DOT_PANEL) {
-        t.w = in_place ? panel_at(d, b->j + at, b->k) : (const char *)(memory->w + at * b->deep);
+        t.w = (const char *)(memory->w + at * b->deep);
         for (int64_t i = 0; i < tiles; i++, sums += GEMM_TILE) {
             int64_t row = b->rows * i / tiles, m = b->rows * (i + 1) / tiles - row;
             t.x = memory->x + row * GEMM_STEP, t.sums = sums;
-            t.ahead = in_place && !i ? PANEL_AHEAD : 0;
             tile_multiply(way, m, &t);
-            if (!last) continue;
-            int64_t wide = dot_least(DOT_PANEL, b->columns - at);
-            for (int64_t r = 0; r < m; r++)
-                dot_finish(d, b->i + row + r, b->j + at, wide, sums + r * DOT_PANEL);
+            if (last) dot_finish_tile(d, b->i + row, m, b->j + at, sums);
         }
     }
 }
@@ -191,12 +182,12 @@ static void gemm_over_k(
     const dot_item *d, int64_t i, int64_t rows, int64_t j, int64_t columns,
     const gemm_scratch *memory
 ) {
-    int64_t units = dot_units(d), twos = dot_blocks(units, 2), cuts = dot_blocks(units, GEMM_K);
+    int64_t units = dot_units(d), cuts = dot_blocks(units, GEMM_K);
     int64_t panels = dot_blocks(columns, DOT_PANEL);
     for (int64_t cut = 0; cut < cuts; cut++) {
-        gemm_block b = {.j = j, .columns = columns, .k = twos * cut / cuts * 2};
-        b.deep = dot_least(units, twos * (cut + 1) / cuts * 2) - b.k;
-        if (!gemm_in_place(d)) gemm_pack_w(d, b.k, b.deep, j, columns, memory->w);
+        gemm_block b = {.j = j, .columns = columns, .k = unit_cut(units, cut, cuts)};
+        b.deep = unit_cut(units, cut + 1, cuts) - b.k;
+        gemm_pack_w(d, b.k, b.deep, j, columns, memory->w);
         float *sums = memory->sums;
         for (b.i = i; b.i < i + rows; b.i += GEMM_ROWS) {
             b.rows = dot_least(GEMM_ROWS, i + rows - b.i);
@@ -209,9 +200,9 @@ static void gemm_over_k(
 
 /* Rows [i, i_end) and columns [j, j_end), cut into even blocks. */
 static void gemm_part(
-    const dot_item *d, int64_t i, int64_t i_end, int64_t j, int64_t j_end,
-    const gemm_scratch *memory
+    const dot_item *d, int64_t i, int64_t i_end, int64_t j, int64_t j_end, float *memory
 ) {
+    gemm_scratch parts = gemm_memory(memory);
     int64_t panels = dot_blocks(j_end - j, DOT_PANEL), rows = i_end - i;
     int64_t across = dot_blocks(panels, GEMM_COLUMNS / DOT_PANEL), down = dot_blocks(rows, GEMM_TALL);
     for (int64_t a = 0; a < across; a++) {
@@ -219,7 +210,7 @@ static void gemm_part(
         int64_t to = dot_least(j_end, j + panels * (a + 1) / across * DOT_PANEL);
         for (int64_t b = 0; b < down; b++) {
             int64_t top = i + rows * b / down, end = i + rows * (b + 1) / down;
-            gemm_over_k(d, top, end - top, from, to - from, memory);
+            gemm_over_k(d, top, end - top, from, to - from, &parts);
         }
     }
 }
@@ -231,7 +222,7 @@ typedef struct {
     int64_t items, rows, columns;
 } gemm_grid;
 
-/* The work of the busiest thread, about: multiplying, and packing (or fetching) what it needs. */
+/* The work of the busiest thread, about: multiplying, and packing or fetching what it needs. */
 static int64_t gemm_cost(const dot_item *d, int64_t batch, const gemm_grid *g) {
     int64_t rows = dot_blocks(tile_count(d->m), g->rows) * DOT_ROWS;
     int64_t columns = dot_blocks(dot_blocks(d->n, DOT_PANEL), g->columns) * DOT_PANEL;
@@ -239,9 +230,10 @@ static int64_t gemm_cost(const dot_item *d, int64_t batch, const gemm_grid *g) {
 }
 
 static gemm_grid gemm_cut(const dot_item *d, int64_t batch, int64_t threads) {
-    gemm_grid best = {threads, 1, 1};
-    for (int64_t items = 1; items <= threads; items++)
-        for (int64_t rows = 1; rows <= threads; rows++) {
+    gemm_grid best = {1, 1, threads};
+    int64_t most_items = dot_least(batch, threads), most_rows = dot_least(tile_count(d->m), threads);
+    for (int64_t items = 1; items <= most_items; items++)
+        for (int64_t rows = 1; rows <= most_rows; rows++) {
             if (threads % (items * rows)) continue;
             gemm_grid g = {items, rows, threads / (items * rows)};
             if (gemm_cost(d, batch, &g) < gemm_cost(d, batch, &best)) best = g;

@@ -1,45 +1,79 @@
-/* Products with w in panels and few enough rows that x stays in L2: each panel is read once, from front
- * to back, as fast as memory gives it.
+/* Products with w in panels, which are read from front to back: a block of x stays in L2 meanwhile, and
+ * a panel's part of it in L1 from its first tile to its last. With few rows a panel is read in one go,
+ * as fast as memory gives it.
  */
 enum {
-    PACKED_ROWS = 96,   /* of x, at most */
-    PACKED_WIDENED = 64, /* where each tile widens w anew */
-    PACKED_X = 1 << 17, /* units of x, at most */
-    PACKED_APART = 16,  /* units between rows of x: rows that are pages apart share L1 */
+    PACKED_ROWS = 96,       /* of x, at most */
+    PACKED_X = 96 << 10,    /* units of x, about */
+    PACKED_APART = 16,      /* units between rows of x: rows that are pages apart share L1 */
+    PACKED_ROOM = PACKED_X + PACKED_ROWS * (PACKED_APART + 2),
+    PACKED_COLUMNS = 4096,  /* whose sums are kept while k goes on */
+    PACKED_WIDENED = 64,    /* rows, at most, where each tile widens w anew */
 };
 
-_Static_assert((PACKED_X + PACKED_ROWS * DOT_PANEL) * 4 <= PTIR_SCRATCH, "x and the sums fit");
+_Static_assert(
+    (PACKED_ROOM + PACKED_ROWS * PACKED_COLUMNS) * 4 <= PTIR_SCRATCH, "x and the sums fit"
+);
 
-static int packed_is_few(const dot_item *d) {
-    int64_t most = unit_is_plain(d) ? PACKED_ROWS : PACKED_WIDENED;
-    return d->m <= most && d->m * (dot_units(d) + PACKED_APART) <= PACKED_X;
+typedef struct {
+    const dot_item *d;
+    int64_t i, rows;  /* of the result */
+    int64_t k, units; /* of x */
+    const float *x;
+    int64_t x_row;
+} packed_block;
+
+static int packed_fits(const dot_item *d) {
+    return d->packed && (unit_is_plain(d) || d->m <= PACKED_WIDENED);
 }
 
-/* All rows on the panel of column j. It is read in one go, or by so much of k that the part stays in
- * L1 for those who come after the first. */
-static void packed_panel(const dot_item *d, int64_t j, dot_tile t) {
-    int64_t units = dot_units(d), tiles = tile_count(d->m);
-    int64_t step = tile_goes_once(d->m) ? units : GEMM_K;
-    const float *x = t.x;
-    float *sums = t.sums;
-    for (int64_t k = 0; k < units; k += step) {
-        t.w = panel_at(d, j, k), t.deep = dot_least(step, units - k), t.first = !k;
+/* A block of x times the panel of column j. */
+static void packed_panel(const packed_block *b, int64_t j, float *sums) {
+    const dot_item *d = b->d;
+    int64_t tiles = tile_count(b->rows), step = tile_goes_once(b->rows) ? b->units : GEMM_K;
+    dot_tile t = {.x_row = b->x_row};
+    for (int64_t k = 0; k < b->units; k += step) {
+        int is_last = k + step >= b->units && b->k + b->units == dot_units(d);
+        t.w = panel_at(d, j, b->k + k), t.deep = dot_least(step, b->units - k);
+        t.first = !(b->k + k);
         for (int64_t i = 0; i < tiles; i++) {
-            int64_t row = d->m * i / tiles, m = d->m * (i + 1) / tiles - row;
-            t.x = x + row * t.x_row + k, t.sums = sums + row * DOT_PANEL;
+            int64_t row = b->rows * i / tiles, m = b->rows * (i + 1) / tiles - row;
+            t.x = b->x + row * t.x_row + k, t.sums = sums + row * DOT_PANEL;
             t.ahead = i ? 0 : PANEL_AHEAD;
             tile_multiply(d->way, m, &t);
+            if (is_last) dot_finish_tile(d, b->i + row, m, j, t.sums);
         }
     }
-    int64_t wide = dot_least(DOT_PANEL, d->n - j);
-    for (int64_t i = 0; i < d->m; i++) dot_finish(d, i, j, wide, sums + i * DOT_PANEL);
 }
 
-static void packed_few(const dot_item *d, const ptir_team *team) {
-    float *x = (float *)team->scratch;
-    dot_tile t = {.x = x, .x_row = dot_units(d) + PACKED_APART, .sums = x + PACKED_X};
-    dot_pack_x(d, 0, d->m, 0, dot_units(d), x, t.x_row);
-    int64_t lo, hi;
-    ptir_share(team, d->n, DOT_PANEL, &lo, &hi);
-    for (int64_t j = lo; j < hi; j += DOT_PANEL) packed_panel(d, j, t);
+/* Rows [i, i + rows) and columns [j, end), few enough of both. */
+static void packed_rows(
+    const dot_item *d, int64_t i, int64_t rows, int64_t j, int64_t end, float *memory
+) {
+    int64_t units = dot_units(d), cuts = dot_blocks(rows * units, PACKED_X);
+    float *sums = memory + PACKED_ROOM;
+    for (int64_t cut = 0; cut < cuts; cut++) {
+        packed_block b = {d, i, rows, unit_cut(units, cut, cuts), .x = memory};
+        b.units = unit_cut(units, cut + 1, cuts) - b.k, b.x_row = b.units + PACKED_APART;
+        dot_pack_x(d, i, rows, b.k, b.units, memory, b.x_row);
+        for (int64_t at = j; at < end; at += DOT_PANEL)
+            packed_panel(&b, at, sums + (cuts > 1 ? (at - j) * rows : 0));
+    }
+}
+
+/* Rows [i, i_end) and columns [j, j_end), cut into even blocks. */
+static void packed_part(
+    const dot_item *d, int64_t i, int64_t i_end, int64_t j, int64_t j_end, float *memory
+) {
+    int64_t panels = dot_blocks(j_end - j, DOT_PANEL), rows = i_end - i;
+    int64_t across = dot_blocks(panels, PACKED_COLUMNS / DOT_PANEL);
+    int64_t down = dot_blocks(rows, PACKED_ROWS);
+    for (int64_t a = 0; a < across; a++) {
+        int64_t from = j + panels * a / across * DOT_PANEL;
+        int64_t to = dot_least(j_end, j + panels * (a + 1) / across * DOT_PANEL);
+        for (int64_t b = 0; b < down; b++) {
+            int64_t top = rows * b / down, end = rows * (b + 1) / down;
+            packed_rows(d, i + top, end - top, from, to, memory);
+        }
+    }
 }

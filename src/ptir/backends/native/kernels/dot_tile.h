@@ -114,6 +114,35 @@ static int tile_goes_once(int64_t rows) {
     return rows <= (PANEL_VECTORS == DOT_VECTORS ? DOT_ROWS : DOT_WIDE / PANEL_VECTORS);
 }
 
+/* --- results --- */
+
+/* Rows of a whole panel where everything has adjacent columns and one type. */
+INLINE void dot_finish_as(
+    const dot_item *d, int64_t i, int64_t rows, int64_t j, const float *sums, int dtype
+) {
+    for (int64_t r = i; r < i + rows; r++, sums += DOT_PANEL)
+        for (int v = 0; v < DOT_PANEL; v += VL) {
+            vf sum = vf_load(sums + v);
+            for (int a = 0; a < d->adds; a++)
+                sum += vf_load_as(dot_at(&d->added[a], r, j), v, dtype);
+            vf_store_as(dot_at(&d->out, r, j), v, dtype, sum);
+        }
+}
+
+/* Rows of a panel of the result: sums is [rows][DOT_PANEL]. */
+static void dot_finish_tile(
+    const dot_item *d, int64_t i, int64_t rows, int64_t j, const float *sums
+) {
+    int64_t wide = dot_least(DOT_PANEL, d->n - j);
+    int dtype = d->out.dtype, is_plain = wide == DOT_PANEL && dot_adjacent(d);
+    for (int a = 0; a < d->adds; a++) is_plain &= d->added[a].dtype == dtype;
+    if (is_plain && dtype == PTIR_f32) dot_finish_as(d, i, rows, j, sums, PTIR_f32);
+    else if (is_plain && dtype == PTIR_bf16) dot_finish_as(d, i, rows, j, sums, PTIR_bf16);
+    else
+        for (int64_t r = 0; r < rows; r++)
+            dot_finish(d, i + r, j, wide, sums + r * DOT_PANEL);
+}
+
 /* --- units --- */
 
 static int64_t dot_units(const dot_item *d) { return d->pairs ? (d->k + 1) / 2 : d->k; }
@@ -124,6 +153,11 @@ static int unit_is_plain(const dot_item *d) { return d->way == PTIR_f32 || d->wa
 /* Elements of k in `deep` words from word k on. */
 static int64_t unit_elements(const dot_item *d, int64_t k, int64_t deep) {
     return dot_least(2 * deep, d->k - 2 * k);
+}
+
+/* Where part `cut` of k begins: parts end no word halfway. */
+INLINE int64_t unit_cut(int64_t units, int64_t cut, int64_t cuts) {
+    return dot_least(units, dot_blocks(units, 2) * cut / cuts * 2);
 }
 
 /* Rows of x as units from unit k on. */
