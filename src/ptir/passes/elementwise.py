@@ -29,7 +29,8 @@ def group_elementwise(program: Program) -> Program:
     for node in program.nodes:
         if node in groups and len(members[groups[node]]) >= LEAST:
             if groups[node] is node:
-                done[node] = _composite(members[node], done)
+                body, operands = chain_of(members[node])
+                done[node] = ops.composite(*[done[n] for n in operands], name=NAME, body=body)
         else:
             done[node] = rebuild(node, tuple(done[x] for x in node.operands))
     return Program(program.inputs, tuple(done[r] for r in program.results))
@@ -54,12 +55,12 @@ def _groups(program: Program) -> dict[Node, Node]:
     return groups
 
 
-def _composite(group: list[Node], done: dict[Node, Node]) -> Node:
-    """The composite of a group that stands in order; `done` has what its operands became."""
+def chain_of(group: list[Node]) -> tuple[Program, list[Node]]:
+    """A group of elementwise ops that stands in order as a program, and the operands of that."""
     body, operands = _body(group, spread=True)
     if not body.symbols <= body.bound:  # sizes that only broadcasts know, which then stay outside
         body, operands = _body(group, spread=False)
-    return ops.composite(*[done[n] for n in operands], name=NAME, body=body)
+    return body, operands
 
 
 def _body(group: list[Node], spread: bool) -> tuple[Program, list[Node]]:

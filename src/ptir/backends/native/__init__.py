@@ -14,6 +14,7 @@ from ptir.ir import PARAM, Node, Program
 from ptir.passes import Pass, Point, group_elementwise
 
 from . import rules as rules
+from .epilogue import fuse_epilogue
 from .executable import Executable
 from .fuse import fuse_residual
 from .handle import Handle, put
@@ -52,7 +53,7 @@ class Backend(base.NumpyKernels):
         return handle.array
 
     def pipeline(self) -> Mapping[Point, Sequence[Pass]]:
-        return {"cleanup": (fuse_residual, pack_weights, group_elementwise)}
+        return {"cleanup": (fuse_residual, pack_weights, group_elementwise, fuse_epilogue)}
 
     def facts(self) -> Mapping[str, Any]:
         """The library, its ISA levels and the threads that plans get."""

@@ -1,6 +1,8 @@
 /* Matrix products: flags, x [batch..., M, K], w [batch..., K, N], out [batch..., M, N], then what
  * is added where its flag is set: bias [N], residual [batch..., M, N].
  *
+ * With packed w a chain of elementwise instructions may follow, behind its flag: see dot_chain.h.
+ *
  * Packed w (without a batch) is [N / DOT_PANEL, K, DOT_PANEL] of f32 or f16, or of bf16 for even K
  * [N / DOT_PANEL, K / 2, DOT_PANEL, 2]; zeros stand behind column N. */
 #include "dot.h"
@@ -8,6 +10,8 @@
 #include "dot_pairs.h"
 
 #include "dot_tile.h"
+
+#include "dot_chain.h"
 
 #include "dot_gemm.h"
 
@@ -20,6 +24,8 @@
 typedef struct {
     ptir_tensor x, w, out, added[DOT_ADDED];
     int adds, packed;
+    const int64_t *rest; /* words behind the tensors */
+    const dot_chain *chain;
     int64_t batch;
 } dot_job;
 
@@ -30,8 +36,10 @@ static void dot_read(const int64_t *words, char *const *base, dot_job *job) {
     words = ptir_read(words, base, &job->out);
     job->adds = 0;
     job->packed = (flags & DOT_PACKED) != 0;
+    job->chain = NULL;
     if (flags & DOT_BIAS) words = ptir_read(words, base, &job->added[job->adds++]);
-    if (flags & DOT_RESIDUAL) ptir_read(words, base, &job->added[job->adds++]);
+    if (flags & DOT_RESIDUAL) words = ptir_read(words, base, &job->added[job->adds++]);
+    job->rest = flags & DOT_CHAIN ? words : NULL;
     job->batch = 1;
     for (int i = 0; i < job->out.rank - 2; i++) job->batch *= job->out.size[i];
 }
@@ -62,7 +70,7 @@ static dot_item dot_item_at(const dot_job *job, int64_t index) {
         .x = dot_matrix_at(&job->x, index), .w = dot_matrix_at(&job->w, index),
         .out = dot_matrix_at(&job->out, index), .adds = job->adds,
         .pairs = DOT_PAIRS && job->x.dtype == PTIR_bf16 && job->w.dtype == PTIR_bf16,
-        .packed = job->packed,
+        .packed = job->packed, .chain = job->chain,
     };
     d.way = d.pairs ? PTIR_pairs : d.w.dtype;
     for (int a = 0; a < d.adds; a++) d.added[a] = dot_matrix_at(&job->added[a], index);
@@ -154,6 +162,12 @@ int PTIR_NAME(dot)(const int64_t *words, char *const *base, const ptir_team *tea
         return PTIR_OK;
     }
     if (!ptir_count(&job.out)) return PTIR_OK;
+    dot_chain chain;
+    if (job.rest) {
+        if (!job.packed || !chain_read(job.rest, base, job.out.dtype, team->scratch, &chain))
+            return PTIR_REFUSED;
+        job.chain = &chain;
+    }
     dot_item d = dot_item_at(&job, 0);
     if (!d.k) dot_nothing(&job, team);
     else if (!d.packed && skinny_fits(&d)) return dot_skinny(&job, team);

@@ -1,6 +1,6 @@
 /* What the ways to multiply matrices share: one product of a batch, what is added to it and how it
  * is stored, and elements as f32 in other places. */
-enum { DOT_BIAS = 1, DOT_RESIDUAL = 2, DOT_PACKED = 4, DOT_ADDED = 2 };
+enum { DOT_BIAS = 1, DOT_RESIDUAL = 2, DOT_PACKED = 4, DOT_CHAIN = 8, DOT_ADDED = 2 };
 enum { DOT_PANEL = 32 }; /* columns of packed w side by side: see dot_tile.h */
 
 typedef struct {
@@ -9,11 +9,14 @@ typedef struct {
     int dtype;
 } dot_matrix;
 
+typedef struct dot_chain dot_chain;
+
 /* out [m, n] = x [m, k] · w [k, n] + added[0] + added[1] */
 typedef struct {
     int64_t m, n, k;
     dot_matrix x, w, out, added[DOT_ADDED];
     int adds;
+    const dot_chain *chain; /* what becomes of each element, or NULL: see dot_chain.h */
     int packed; /* whether w lies in panels */
     int pairs;  /* whether two elements of k are multiplied at once: see dot_pairs.h */
     int way;    /* how elements of w are multiplied: as their type says, or in pairs */

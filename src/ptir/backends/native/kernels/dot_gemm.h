@@ -11,7 +11,6 @@ enum {
     GEMM_ROWS = 96,        /* of x: a block stays in L2 */
     GEMM_COLUMNS = 1024,   /* of w: a block stays in L3 */
     GEMM_TALL = 576,       /* rows whose sums are kept while k goes on */
-    GEMM_TILE = DOT_ROWS * DOT_PANEL,
     GEMM_PACK = 8,         /* rows of w read side by side: few enough for the prefetcher */
 };
 
@@ -28,7 +27,7 @@ static gemm_scratch gemm_memory(float *memory) {
 _Static_assert(
     GEMM_ROWS * GEMM_STEP + GEMM_K * GEMM_COLUMNS +
             (GEMM_TALL / DOT_ROWS + GEMM_TALL / GEMM_ROWS + 1) * DOT_ROWS * GEMM_COLUMNS <=
-        PTIR_SCRATCH / 4,
+        (PTIR_SCRATCH - CHAIN_BYTES) / 4,
     "the blocks fit"
 );
 
@@ -168,11 +167,11 @@ static void gemm_multiply(
     dot_tile t = {.x_row = GEMM_STEP, .deep = b->deep, .first = !b->k};
     for (int64_t at = 0; at < b->columns; at += DOT_PANEL) {
         t.w = (const char *)(memory->w + at * b->deep);
-        for (int64_t i = 0; i < tiles; i++, sums += GEMM_TILE) {
+        for (int64_t i = 0; i < tiles; i++, sums += DOT_TILE) {
             int64_t row = b->rows * i / tiles, m = b->rows * (i + 1) / tiles - row;
             t.x = memory->x + row * GEMM_STEP, t.sums = sums;
             tile_multiply(way, m, &t);
-            if (last) dot_finish_tile(d, b->i + row, m, b->j + at, sums);
+            if (last) panel_finish(d, b->i + row, m, b->j + at, sums);
         }
     }
 }
@@ -193,7 +192,7 @@ static void gemm_over_k(
             b.rows = dot_least(GEMM_ROWS, i + rows - b.i);
             dot_pack_x(d, b.i, b.rows, b.k, b.deep, memory->x, GEMM_STEP);
             gemm_multiply(d, &b, memory, sums);
-            sums += tile_count(b.rows) * panels * GEMM_TILE;
+            sums += tile_count(b.rows) * panels * DOT_TILE;
         }
     }
 }

@@ -12,7 +12,8 @@ enum {
 };
 
 _Static_assert(
-    (PACKED_ROOM + PACKED_ROWS * PACKED_COLUMNS) * 4 <= PTIR_SCRATCH, "x and the sums fit"
+    (PACKED_ROOM + PACKED_ROWS * PACKED_COLUMNS) * 4 <= PTIR_SCRATCH - CHAIN_BYTES,
+    "x and the sums fit"
 );
 
 typedef struct {
@@ -41,7 +42,7 @@ static void packed_panel(const packed_block *b, int64_t j, float *sums) {
             t.x = b->x + row * t.x_row + k, t.sums = sums + row * DOT_PANEL;
             t.ahead = i ? 0 : PANEL_AHEAD;
             tile_multiply(d->way, m, &t);
-            if (is_last) dot_finish_tile(d, b->i + row, m, j, t.sums);
+            if (is_last) panel_finish(d, b->i + row, m, j, t.sums);
         }
     }
 }

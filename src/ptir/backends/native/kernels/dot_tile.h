@@ -14,6 +14,7 @@
 #endif
 
 enum {
+    DOT_TILE = DOT_ROWS * DOT_PANEL, /* elements */
     PANEL_VECTORS = DOT_PANEL / VL,
     DOT_VECTORS = 2, /* columns of a tile, but for */
     DOT_WIDE = 8,    /* sums of at most so many vectors, which take the whole panel */

@@ -104,27 +104,33 @@ static void ew_read_view(ew_view *view, const ptir_tensor *t) {
     memcpy(view->stride, t->stride, sizeof view->stride);
 }
 
-static int ew_code_is_good(const ew_chain *chain) {
-    const int64_t *w = chain->code;
-    for (int64_t k = 0; k < chain->instructions; k++, w += 6) {
+/* Whether the code is one that can be run and makes elements of `dtype`. */
+static int ew_code_is_good(const ew_code *code, int dtype) {
+    const int64_t *w = code->words;
+    for (int64_t k = 0; k < code->instructions; k++, w += 6) {
         if (!ew_find(w[0], w[1], w[5])) return 0;
-        if (w[2] < chain->inputs || w[2] >= chain->registers) return 0;
+        if (w[2] < code->inputs || w[2] >= code->registers) return 0;
         for (int i = 0; i < ew_arity[w[0]]; i++)
-            if (w[3 + i] < 0 || w[3 + i] >= chain->registers) return 0;
+            if (w[3 + i] < 0 || w[3 + i] >= code->registers) return 0;
     }
-    return ew_form(ew_made_dtype(w - 6)) == ew_form(chain->view[0].dtype);
+    return ew_form(ew_made_dtype(w - 6)) == ew_form(dtype);
+}
+
+/* Whether there are as many registers as there can be; the words behind the counts are `*words`. */
+static int ew_read_counts(ew_code *code, const int64_t **words) {
+    code->inputs = (*words)[0];
+    code->instructions = (*words)[1];
+    code->registers = (*words)[2];
+    *words += 3;
+    if (code->inputs < 1 || code->instructions < 1) return 0;
+    return code->registers > code->inputs && code->registers <= EW_MOST_REGISTERS;
 }
 
 /* Whether the call is one that can be run; then `chain` has it. */
 static int ew_read(ew_chain *chain, const int64_t *words, char *const *base) {
-    chain->inputs = words[0];
-    chain->instructions = words[1];
-    chain->registers = words[2];
-    if (chain->inputs < 1 || chain->instructions < 1) return 0;
-    if (chain->registers <= chain->inputs || chain->registers > EW_MOST_REGISTERS) return 0;
-    words += 3;
+    if (!ew_read_counts(&chain->code, &words)) return 0;
     ptir_tensor t;
-    for (int64_t v = 0; v <= chain->inputs; v++) {
+    for (int64_t v = 0; v <= chain->code.inputs; v++) {
         memset(t.stride, 0, sizeof t.stride);
         words = ptir_read(words, base, &t);
         ew_read_view(&chain->view[v], &t);
@@ -134,8 +140,8 @@ static int ew_read(ew_chain *chain, const int64_t *words, char *const *base) {
         if (t.rank == 0) t.size[0] = 1;
         memcpy(chain->size, t.size, sizeof chain->size);
     }
-    chain->code = words;
-    return ew_code_is_good(chain);
+    chain->code.words = words;
+    return ew_code_is_good(&chain->code, chain->view[0].dtype);
 }
 
 /* --- running it --- */
@@ -148,16 +154,15 @@ typedef struct {
     char *slots;
 } ew_registers;
 
-INLINE char *ew_slot(const ew_registers *registers, int64_t number) {
-    return registers->slots + number * EW_SLOT;
-}
+/* The register with the result. */
+INLINE int64_t ew_last(const ew_code *code) { return code->words[6 * code->instructions - 4]; }
 
 /* Inputs stay where they are if they can, or in their slot if the last tile left them there. */
 static void ew_load_input(
     const ew_chain *chain, const ew_tile *tile, ew_registers *registers, int64_t number
 ) {
     const ew_view *view = &chain->view[number + 1];
-    char *address = ew_address(chain, view, tile), *slot = ew_slot(registers, number);
+    char *address = ew_address(chain, view, tile), *slot = registers->slots + number * EW_SLOT;
     if (ew_direct(chain, view, tile, address)) {
         registers->at[number] = address;
         return;
@@ -171,24 +176,36 @@ static void ew_load_input(
     registers->seen_n[number] = tile->n;
 }
 
+/* The instructions on n elements; the last one writes to `result`, if there is such a place. What is
+ * stored as `dtype` is not rounded to it before. */
+static int ew_run(
+    const ew_code *code, char **at, char *slots, int64_t n, char *result, int dtype
+) {
+    const int64_t *w = code->words, *last = w + 6 * (code->instructions - 1);
+    for (; w <= last; w += 6) {
+        char *to = w == last && result ? result : slots + w[2] * EW_SLOT;
+        const char *x = at[w[3]];
+        const char *y = ew_arity[w[0]] > 1 ? at[w[4]] : x, *z = ew_arity[w[0]] > 2 ? at[w[5]] : x;
+        int refused = ew_find(w[0], w[1], w[5])(to, x, y, z, n);
+        if (refused) return refused;
+        int made = (int)ew_made_dtype(w), rounds = ew_rounds[w[0]] && ew_is_narrow(made);
+        if (rounds && !(w == last && made == dtype)) ew_round_to((float *)to, n, made);
+        at[w[2]] = to;
+    }
+    return PTIR_OK;
+}
+
 static int ew_run_tile(const ew_chain *chain, const ew_tile *tile, ew_registers *registers) {
     const ew_view *out = &chain->view[0];
+    const ew_code *code = &chain->code;
     char *result = ew_address(chain, out, tile);
     int direct = ew_direct(chain, out, tile, result);
-    const int64_t *w = chain->code, *last = w + 6 * (chain->instructions - 1);
-    for (int64_t i = 0; i < chain->inputs; i++) ew_load_input(chain, tile, registers, i);
-    for (; w <= last; w += 6) {
-        char *to = w == last && direct ? result : ew_slot(registers, w[2]);
-        const char *x = registers->at[w[3]];
-        const char *y = ew_arity[w[0]] > 1 ? registers->at[w[4]] : x;
-        const char *z = ew_arity[w[0]] > 2 ? registers->at[w[5]] : x;
-        int code = ew_find(w[0], w[1], w[5])(to, x, y, z, tile->n);
-        if (code) return code;
-        int made = (int)ew_made_dtype(w), rounds = ew_rounds[w[0]] && ew_is_narrow(made);
-        if (rounds && !(w == last && made == out->dtype)) ew_round_to((float *)to, tile->n, made);
-        registers->at[w[2]] = to;
-    }
-    if (!direct) ew_store(chain, tile, registers->at[last[2]]);
+    for (int64_t i = 0; i < code->inputs; i++) ew_load_input(chain, tile, registers, i);
+    int refused = ew_run(
+        code, registers->at, registers->slots, tile->n, direct ? result : NULL, out->dtype
+    );
+    if (refused) return refused;
+    if (!direct) ew_store(chain, tile, registers->at[ew_last(code)]);
     return PTIR_OK;
 }
 
@@ -197,11 +214,11 @@ int PTIR_NAME(elementwise)(const int64_t *words, char *const *base, const ptir_t
     ew_chain chain;
     if (!ew_read(&chain, words, base)) return PTIR_REFUSED;
     if (chain.total == 0) return PTIR_OK;
-    int alone = chain.total * chain.instructions < SMALL;
+    int alone = chain.total * chain.code.instructions < SMALL;
     if (alone && team->id) return PTIR_OK;
     ew_order_axes(&chain);
     ew_collapse(&chain);
-    for (int64_t v = 0; v <= chain.inputs; v++) ew_describe(&chain, &chain.view[v]);
+    for (int64_t v = 0; v <= chain.code.inputs; v++) ew_describe(&chain, &chain.view[v]);
     ew_cut(&chain);
     ew_registers registers = {.slots = team->scratch};
     int64_t lo = 0, hi = chain.tiles;

@@ -17,10 +17,15 @@ typedef struct {
     int64_t stride[PTIR_MAX_RANK];
 } ew_view;
 
-/* A call: view 0 is the output. */
+/* What is computed: registers 0 .. inputs-1 are there before, each instruction is six words. */
 typedef struct {
     int64_t inputs, instructions, registers;
-    const int64_t *code;
+    const int64_t *words;
+} ew_code;
+
+/* A call: view 0 is the output. */
+typedef struct {
+    ew_code code;
     int rank;
     int64_t size[PTIR_MAX_RANK];
     ew_view view[EW_MOST_REGISTERS + 1];
@@ -41,7 +46,7 @@ INLINE int64_t ew_padded(int64_t n) { return (n + EW_PAD - 1) & -(int64_t)EW_PAD
 static void ew_swap_axes(ew_chain *chain, int i, int j) {
     int64_t kept = chain->size[i];
     chain->size[i] = chain->size[j], chain->size[j] = kept;
-    for (int64_t v = 0; v <= chain->inputs; v++) {
+    for (int64_t v = 0; v <= chain->code.inputs; v++) {
         int64_t *stride = chain->view[v].stride;
         kept = stride[i], stride[i] = stride[j], stride[j] = kept;
     }
@@ -58,7 +63,7 @@ static void ew_order_axes(ew_chain *chain) {
 /* Whether the axes i and j behind it are one for every tensor. */
 static int ew_axes_merge(const ew_chain *chain, int i, int j) {
     if (chain->size[i] == 1) return 1;
-    for (int64_t v = 0; v <= chain->inputs; v++) {
+    for (int64_t v = 0; v <= chain->code.inputs; v++) {
         const int64_t *stride = chain->view[v].stride;
         if (stride[i] != stride[j] * chain->size[j]) return 0;
     }
@@ -73,7 +78,7 @@ static void ew_collapse(ew_chain *chain) {
         if (!merged) last++;
         if (merged && chain->size[i] == 1) continue;
         chain->size[last] = merged ? before * chain->size[i] : chain->size[i];
-        for (int64_t v = 0; v <= chain->inputs; v++)
+        for (int64_t v = 0; v <= chain->code.inputs; v++)
             chain->view[v].stride[last] = chain->view[v].stride[i];
     }
     chain->rank = last + 1;
@@ -92,7 +97,7 @@ static void ew_describe(const ew_chain *chain, ew_view *view) {
 /* The last elements of a row are a tile of their own: the others then need no filling up. */
 static void ew_cut(ew_chain *chain) {
     int64_t row = chain->size[chain->rank - 1], most = EW_TILE;
-    if (chain->registers > 8) most /= 2;
+    if (chain->code.registers > 8) most /= 2;
     chain->by_row = chain->rank == 1 || row >= EW_LONG_ROW;
     chain->row = chain->by_row ? row : chain->total;
     chain->body = chain->row & -(int64_t)EW_PAD;

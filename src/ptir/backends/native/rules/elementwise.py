@@ -1,16 +1,19 @@
 """Chains of elementwise ops, and single ones: instructions of one kernel that works by tiles."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import final
 
 from ptir import ops
 from ptir.backends.native.library import library
 from ptir.backends.native.lower import Lowering, Value, fits, lowers, shape_of
+from ptir.backends.native.plan import Part
 from ptir.backends.native.view import View
-from ptir.ir import CONSTANT, PARAM, Node, TensorType
+from ptir.ir import CONSTANT, PARAM, Node, Program, TensorType
 from ptir.passes.elementwise import NAME
 from ptir.passes.facts import ELEMENTWISE, may_refuse
 
+EMPTY: Mapping[Node, int] = MappingProxyType({})
 MOST_REGISTERS = 48  # inputs and temporaries of one call: what tiles in the cache have room for
 
 
@@ -34,7 +37,8 @@ def _runs(node: Node) -> bool:
     return node.op is not ops.cast or known.supports("cast", node.type.dtype.name)
 
 
-def _chain_runs(node: Node) -> bool:
+def chain_runs(node: Node) -> bool:
+    """Whether the kernel takes a composite of elementwise ops."""
     body = node.attrs["body"]
     return (
         all(
@@ -47,38 +51,61 @@ def _chain_runs(node: Node) -> bool:
 
 @lowers(*(op.name for op in ELEMENTWISE), when=_runs)
 def _single(low: Lowering, node: Node) -> Value:
-    chain = _Chain(low, node)
+    chain = _Chain()
     chain.add(node, {x: low.read(x) for x in node.operands})
     # What may refuse must not have written over its operand: the reference is asked about it then.
-    return chain.finish(low.result(node) if may_refuse(node) else low.over(node))
+    return _call(low, chain, low.result(node) if may_refuse(node) else low.over(node))
 
 
-@lowers(f"composite {NAME}", when=_chain_runs)
+@lowers(f"composite {NAME}", when=chain_runs)
 def _chain(low: Lowering, node: Node) -> Value:
-    chain = _Chain(low, node)
-    views: dict[Node, View] = {}
-    for inner in node.attrs["body"].nodes:
-        if inner.op is PARAM:
-            views[inner] = low.read(node.operands[inner.attrs["slot"]])
-        elif inner.op is CONSTANT:
-            views[inner] = low.constant(inner.attrs["value"].array)
-        elif inner.op is ops.broadcast_to:
-            views[inner] = views[inner.operands[0]].broadcast_to(shape_of(inner.type))
-        else:
-            chain.add(inner, views)
-    return chain.finish(low.result(node))
+    chain, operands = _Chain(), [low.read(x) for x in node.operands]
+    chain.fill(low, node.attrs["body"], operands)
+    return _call(low, chain, low.result(node))
+
+
+def chain_words(low: Lowering, body: Program, operand: View) -> list[Part]:
+    """A chain on one operand and constants, as it stands behind another kernel's words: how many
+    inputs, instructions and registers, the constants, the instructions. The operand is input 0.
+    """
+    (value,) = (x for x in body.nodes if x.op is PARAM)
+    chain = _Chain({value: 0}, [operand])
+    chain.fill(low, body, [operand])
+    words, count = chain.words()
+    constants = [View(x.buffer, x.dtype, (), (), x.offset) for x in chain.inputs[1:]]
+    return [len(chain.inputs), len(chain), count, *constants, *words]
+
+
+def _call(low: Lowering, chain: "_Chain", out: View) -> View:
+    """Emit the call that leaves the last instruction's value in `out`."""
+    words, count = chain.words()
+    inputs = [view.broadcast_to(out.shape) for view in chain.inputs]
+    low.call("elementwise", len(inputs), len(chain), count, out, *inputs, *words)
+    return out
 
 
 @final
 class _Chain:
     """Instructions in order, each on inputs or on what earlier ones made."""
 
-    def __init__(self, low: Lowering, node: Node) -> None:
-        self._low = low
-        self._inputs: list[View] = []
-        self._known: dict[Node, int] = {}  # inputs of the chain, by number
+    def __init__(self, known: Mapping[Node, int] = EMPTY, inputs: Sequence[View] = ()) -> None:
+        self.inputs = list(inputs)
+        self._known = dict(known)  # inputs of the chain, by number
         self._made: dict[Node, int] = {}  # instructions, by number
         self._instructions: list[tuple[Node, list[tuple[bool, int]]]] = []
+
+    def fill(self, low: Lowering, body: Program, operands: Sequence[View]) -> None:
+        """Add what a body computes."""
+        views: dict[Node, View] = {}
+        for inner in body.nodes:
+            if inner.op is PARAM:
+                views[inner] = operands[inner.attrs["slot"]]
+            elif inner.op is CONSTANT:
+                views[inner] = low.constant(inner.attrs["value"].array)
+            elif inner.op is ops.broadcast_to:
+                views[inner] = views[inner.operands[0]].broadcast_to(shape_of(inner.type))
+            else:
+                self.add(inner, views)
 
     def add(self, node: Node, views: Mapping[Node, View]) -> None:
         operands = [self._operand(x, views) for x in node.operands]
@@ -90,21 +117,20 @@ class _Chain:
         if x in self._made:
             return True, self._made[x]
         if x not in self._known:
-            self._known[x] = len(self._inputs)
-            self._inputs.append(views[x])
+            self._known[x] = len(self.inputs)
+            self.inputs.append(views[x])
         return False, self._known[x]
 
-    def finish(self, out: View) -> View:
-        """Emit the call that leaves the last instruction's value in `out`."""
+    def __len__(self) -> int:
+        return len(self._instructions)
+
+    def words(self) -> tuple[list[int], int]:
+        """The instructions in words, and how many registers they use."""
         registers, count = self._registers()
         words: list[int] = []
         for (node, operands), register in zip(self._instructions, registers, strict=True):
             words += self._words(node, operands, registers, register)
-        inputs = [view.broadcast_to(out.shape) for view in self._inputs]
-        self._low.call(
-            "elementwise", len(inputs), len(self._instructions), count, out, *inputs, *words
-        )
-        return out
+        return words, count
 
     def _words(
         self, node: Node, operands: Sequence[tuple[bool, int]], registers: list[int], to: int
@@ -123,7 +149,7 @@ class _Chain:
         last = {n: i for i, (_, xs) in enumerate(self._instructions) for made, n in xs if made}
         free: list[int] = []
         registers: list[int] = []
-        count = len(self._inputs)
+        count = len(self.inputs)
         for number, (_, operands) in enumerate(self._instructions):
             if free:
                 registers.append(free.pop())

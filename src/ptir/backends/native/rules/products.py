@@ -1,16 +1,23 @@
 """Matrix products: every contraction as [batch…, M, K] · [batch…, K, N], transposes as strides."""
 
+from collections.abc import Sequence
+
+from ptir.backends.native.epilogue import THEN
 from ptir.backends.native.fuse import LINEAR_ADD
+from ptir.backends.native.library import library
 from ptir.backends.native.lower import MAX_RANK, Lowering, Value, lowers, shape_of
 from ptir.backends.native.pack import PACKED
+from ptir.backends.native.plan import Part
 from ptir.backends.native.size import product
 from ptir.backends.native.view import View
 from ptir.ir import Node, TensorType
 from ptir.ops.linear import dot_accumulator, free_axes
 
+from .elementwise import chain_runs, chain_words
+
 NARROW = frozenset(("f32", "bf16", "f16"))
 
-BIAS, RESIDUAL, PANELS = 1, 2, 4  # flags of the kernel
+BIAS, RESIDUAL, PANELS, CHAIN = 1, 2, 4, 8  # flags of the kernel
 
 
 def _multiplies(node: Node) -> bool:
@@ -65,27 +72,61 @@ def _is_narrow(x: Node) -> bool:
 
 @lowers("composite linear", f"composite {PACKED}linear", when=_linear_multiplies)
 def _linear(low: Lowering, node: Node) -> Value:
-    x, weight, *bias = map(low.read, node.operands)
-    return _product(low, node, x, weight, bias, [])
+    return _product(low, node, *_parts(low, node, node.attrs["name"]))
 
 
 @lowers(f"composite {LINEAR_ADD}", f"composite {PACKED}{LINEAR_ADD}", when=_linear_multiplies)
 def _linear_add(low: Lowering, node: Node) -> Value:
-    x, weight, *bias, residual = map(low.read, node.operands)
-    return _product(low, node, x, weight, bias, [residual])
+    return _product(low, node, *_parts(low, node, node.attrs["name"]))
+
+
+@lowers(
+    f"composite {PACKED}linear{THEN}",
+    f"composite {PACKED}{LINEAR_ADD}{THEN}",
+    when=lambda node: _linear_multiplies(node) and chain_runs(_chain_of(node)),
+)
+def _linear_then(low: Lowering, node: Node) -> Value:
+    chain = _chain_of(node)
+    (value,) = chain.operands
+    assert isinstance(value.type, TensorType)
+    words = chain_words(low, chain.attrs["body"], low.read(node.operands[0]))
+    given = [library().dtypes[value.type.dtype.name], *words]
+    return _product(low, node, *_parts(low, node, value.attrs["name"]), chain=given)
+
+
+def _chain_of(node: Node) -> Node:
+    """The elementwise composite that follows the product in a body."""
+    (chain,) = node.attrs["body"].results
+    assert isinstance(chain, Node)
+    return chain
+
+
+def _parts(low: Lowering, node: Node, name: str) -> tuple[View, View, list[View], list[View]]:
+    """x, the weight, a bias and a residual, as the functional has them."""
+    x, weight, *added = map(low.read, node.operands)
+    return (x, weight, added[:-1], added[-1:]) if LINEAR_ADD in name else (x, weight, added, [])
 
 
 def _product(
-    low: Lowering, node: Node, x: View, weight: View, bias: list[View], residual: list[View]
+    low: Lowering,
+    node: Node,
+    x: View,
+    weight: View,
+    bias: list[View],
+    residual: list[View],
+    chain: Sequence[Part] = (),
 ) -> View:
-    """x [..., I] · weight [I, O] or its panels, with a bias and a residual where there are any."""
+    """x [..., I] · weight [I, O] or its panels, with a bias, a residual and a chain of elementwise
+    instructions where there are any.
+    """
     made = low.result(node)
     rows = product(x.shape[:-1])
     flat, out, *added = (low.reshape(view, (rows, view.shape[-1])) for view in (x, made, *residual))
     flags = (BIAS if bias else 0) | (RESIDUAL if residual else 0)
     if len(weight.shape) > 2:
         flags, weight = flags | PANELS, low.contiguous(weight)
-    low.call("dot", flags, flat, weight, out, *bias, *added)
+    flags |= CHAIN if chain else 0
+    low.call("dot", flags, flat, weight, out, *bias, *added, *chain)
     return made
 
 
