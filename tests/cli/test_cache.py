@@ -35,6 +35,7 @@ def test_a_folder_that_is_not_there_is_empty(ptir, tmp_path, monkeypatch):
 
 def test_measurements_are_found_there(ptir, tmp_path, monkeypatch):
     monkeypatch.setenv("PTIR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("PTIR_DERIVED_CACHE", "0")
     measuring = ("--override", "layer_norm=benchmark", "--max-tokens", 1)
     assert ptir("generate", "-p", "x", *measuring).code == 0
     assert ptir("cache").out.startswith(f"{tmp_path}: 1 file, ")
