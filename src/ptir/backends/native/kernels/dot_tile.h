@@ -18,8 +18,9 @@ enum {
     PANEL_VECTORS = DOT_PANEL / VL,
     DOT_VECTORS = 2, /* columns of a tile, but for */
     DOT_WIDE = 8,    /* sums of at most so many vectors, which take the whole panel */
-    DOT_BUSY = 3,   /* rows that keep the machine too busy to fetch by itself what comes */
+    DOT_BUSY = 3,    /* rows that keep the machine too busy to fetch by itself what comes */
     PANEL_AHEAD = 8192, /* bytes of what is fetched then */
+    PANEL_NEXT = 1024,  /* with fewer rows: past L2, which has other things to hold */
 };
 
 typedef struct {
@@ -53,7 +54,9 @@ INLINE void tile_of(int m, int c, int from, const dot_tile *t, int way) {
         for (int v = 0; v < c; v++)
             sum[i][v] = t->first ? (vf){0} : vf_load(sums + i * DOT_PANEL + v * VL);
     for (int64_t k = 0; k < t->deep; k += halves, w += row, ahead += row) {
-        for (int at = 0; m >= DOT_BUSY && at < row; at += 64) __builtin_prefetch(ahead + at);
+        for (int at = 0; at < row; at += 64)
+            if (m >= DOT_BUSY) __builtin_prefetch(ahead + at);
+            else __builtin_prefetch(w + PANEL_NEXT + at, 0, 0);
         for (int half = 0; half < halves; half++) {
             vf b[DOT_WIDE];
             for (int v = 0; v < c; v++) b[v] = panel_load(w, from + v, half, way);
