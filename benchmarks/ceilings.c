@@ -1,4 +1,5 @@
-// Multiply-adds on independent chains that stay in registers: what a core can do at most.
+// What a core can do at most: multiply-adds on independent chains that stay in registers, and sums of
+// memory that is read once, with the next lines asked for past what caches hold.
 #if defined __AVX512F__
 #define WIDTH 64
 #elif defined __AVX__
@@ -21,6 +22,19 @@ double multiply_adds(long rounds) {
     for (long i = 0; i < rounds; i++) { EACH(STEP) }
     EACH(ADD)
     return total[0];
+}
+
+enum { LINE = 64, NEXT = 1024 }; // bytes
+
+double read_once(const char *from, long bytes) {
+    vector sums[4 * LINE / WIDTH] = {0};
+    for (const char *at = from; at + 4 * LINE <= from + bytes; at += 4 * LINE)
+        for (int i = 0; i < 4 * LINE / WIDTH; i++) {
+            __builtin_prefetch(at + NEXT + i * WIDTH, 0, 0);
+            sums[i] += *(const vector *)(at + i * WIDTH);
+        }
+    for (int i = 1; i < 4 * LINE / WIDTH; i++) sums[0] += sums[i];
+    return sums[0][0];
 }
 
 long operations(void) { return 2L * CHAINS * (long)(WIDTH / sizeof(float)); } // of one round
