@@ -292,7 +292,7 @@ def stat_mode(place: Path) -> int:
 
 
 def test_what_is_read_written_and_evicted_is_told(folder, path, restart, caplog, monkeypatch):
-    caplog.set_level(logging.INFO, "ptir.engine")
+    caplog.set_level(logging.DEBUG, "ptir.engine")
     monkeypatch.setenv("PTIR_DERIVED_CACHE", "1")
     old = sparse(folder, "0" * 32, 2 << 30, age=10)
     value(Weights(path))

@@ -159,7 +159,7 @@ class Kept:
             LOG.warning("a derived value is computed anew: %s", error)
             return None
         if found is not None:
-            LOG.info("a derived value was read: %s, %d bytes", place / value.file, found.nbytes)
+            LOG.debug("a derived value was read: %s, %d bytes", place / value.file, found.nbytes)
         return found
 
     def keep(self, value: Value, array: Array) -> Array | None:

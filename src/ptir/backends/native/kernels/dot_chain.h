@@ -31,9 +31,7 @@ static int chain_read(
 }
 
 /* Rows of a panel of the result: sums is [rows][DOT_PANEL]. */
-static void chain_finish(
-    const dot_item *d, int64_t i, int64_t rows, int64_t j, float *sums
-) {
+static void chain_finish(const dot_item *d, int64_t i, int64_t rows, int64_t j, float *sums) {
     const dot_chain *chain = d->chain;
     int64_t n = rows * DOT_PANEL;
     dot_item part = *d;

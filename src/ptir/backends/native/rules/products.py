@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from ptir.backends.native.epilogue import THEN
+from ptir.backends.native.epilogue import PRODUCTS, THEN
 from ptir.backends.native.fuse import LINEAR_ADD
 from ptir.backends.native.library import library
 from ptir.backends.native.lower import MAX_RANK, Lowering, Value, lowers, shape_of
-from ptir.backends.native.pack import PACKED
+from ptir.backends.native.pack import PACKS
 from ptir.backends.native.plan import Part
 from ptir.backends.native.size import product
 from ptir.backends.native.view import View
@@ -70,19 +70,13 @@ def _is_narrow(x: Node) -> bool:
     return isinstance(x.type, TensorType) and x.type.dtype.name in NARROW
 
 
-@lowers("composite linear", f"composite {PACKED}linear", when=_linear_multiplies)
+@lowers(*(f"composite {name}" for name in (*PACKS, *PRODUCTS)), when=_linear_multiplies)
 def _linear(low: Lowering, node: Node) -> Value:
     return _product(low, node, *_parts(low, node, node.attrs["name"]))
 
 
-@lowers(f"composite {LINEAR_ADD}", f"composite {PACKED}{LINEAR_ADD}", when=_linear_multiplies)
-def _linear_add(low: Lowering, node: Node) -> Value:
-    return _product(low, node, *_parts(low, node, node.attrs["name"]))
-
-
 @lowers(
-    f"composite {PACKED}linear{THEN}",
-    f"composite {PACKED}{LINEAR_ADD}{THEN}",
+    *(f"composite {name}{THEN}" for name in PRODUCTS),
     when=lambda node: _linear_multiplies(node) and chain_runs(_chain_of(node)),
 )
 def _linear_then(low: Lowering, node: Node) -> Value:
