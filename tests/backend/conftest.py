@@ -1,14 +1,30 @@
 """Every test of this folder runs on every backend: a new one is tested without a change here."""
 
 import functools
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import pytest
 
-from ptir import backends, config, ops
+from ptir import backends, ops
+from ptir.backends.native import executable as native
 from ptir.backends.native.executable import Executable
 from ptir.backends.native.handle import put
+from ptir.backends.native.threads import threads
 from ptir.engine import PLANS
 from tests.exact import same
+
+COUNT: ContextVar[int] = ContextVar("threads", default=0)  # of this thread: others run meanwhile
+
+
+@contextmanager
+def counted(threads):
+    """Within the block, what this thread runs gets so many threads."""
+    token = COUNT.set(threads)
+    try:
+        yield
+    finally:
+        COUNT.reset(token)
 
 
 @pytest.fixture(scope="module", params=backends.names(), autouse=True)
@@ -16,6 +32,7 @@ def backend(request):
     """The backend that calls run on when they name none."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PTIR_BACKEND", request.param)
+        patch.setattr(native, "threads", lambda: COUNT.get() or threads())
         patch.setattr(Executable, "__call__", _on_one_thread_and_two(Executable.__call__))
         yield backends.find(request.param)
 
@@ -27,9 +44,9 @@ def _on_one_thread_and_two(call):
     def both(executable, *handles):
         if any(node.op is ops.custom_call for node in executable.program.nodes):
             return call(executable, *handles)  # somebody's kernel, that may count its calls
-        with config.setting(threads=1):  # on copies: it may write into what it is given
+        with counted(1):  # on copies: it may write into what it is given
             alone = call(executable, *(put(h.array.copy()) for h in handles))
-        with config.setting(threads=2):
+        with counted(2):
             made = call(executable, *handles)
         for one, two in zip(alone, made, strict=True):
             same(two.array, one.array)

@@ -787,3 +787,11 @@ def test_files_of_others_are_neither_counted_nor_deleted(folder, path, monkeypat
     value(Weights(path))
     assert mine.exists()
     assert len(files(folder)) == 2
+
+
+def test_another_version_of_the_package_keeps_its_own_values(folder, path, restart, monkeypatch):
+    value(Weights(path))
+    restart()
+    monkeypatch.setattr("ptir.engine.kept.VERSION", "0")
+    value(Weights(path))
+    assert len(files(folder)) == 2

@@ -74,6 +74,8 @@ def test_each_mix_of_float_types_is_multiplied(level, left, right, made):
         x, w = normal((m, 70), left, 1), normal((70, 45), right, 2)
         for matrix in (w, np.ascontiguousarray(w.T).T):
             assert_close(product(x, matrix, made, level=level), x, matrix)
+    x, w = normal((100, 300), left, 1), normal((300, 5), right, 2)  # tall and narrow
+    assert_close(product(x, w, made, level=level), x, w)
 
 
 @BY_LEVEL

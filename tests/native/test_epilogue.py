@@ -128,3 +128,11 @@ def test_a_product_that_others_read_too_stays_apart():
 def test_integers_stay_apart():
     of = followed(lambda x: ops.cast(x, dtype="si32"), (64, 160), "f32", 5)
     assert names(of) == ["packed_linear"]
+
+
+def test_a_product_that_is_read_through_a_broadcast_stays_apart(monkeypatch):
+    left_out = "-canonicalize,-sink_broadcasts,-simplify,-move_transposes"
+    monkeypatch.setenv("PTIR_PASSES", left_out)
+    same = lambda y: ops.broadcast_to(y, shape=y.type.shape)  # noqa: E731
+    for chain in (lambda y: ops.exp(ops.neg(same(y))), lambda y: ops.neg(same(y))):
+        assert names(followed(chain, (64, 160), "f32", 5))[0] == "packed_linear"

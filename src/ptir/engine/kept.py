@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import version
 from itertools import count
 from pathlib import Path
 from threading import Lock
@@ -43,6 +44,8 @@ _OWN = "ptir."  # the package's kernels have versions, see `ops.custom_call`
 _FORMAT = "GPTRSCHK 3"
 _NAME = "[0-9a-f]" * 32 + ".gptrs"
 _DOMAIN = b"ptir:kept:v1\0"
+
+VERSION = version("ptir")  # another one may compute otherwise
 
 LOG = logging.getLogger("ptir.engine")
 
@@ -126,7 +129,7 @@ class Value:
         """128 bits, in hex, that no other value has."""
         backend = self.backend
         contents = [(owner.content or b"").hex() for owner in self.owners]
-        facts = (backend.name, backend.version, repr(backend.options()), contents)
+        facts = (VERSION, backend.name, backend.version, repr(backend.options()), contents)
         text = derived_id(self.program, ()) + repr(facts)
         return blake3(_DOMAIN + text.encode()).hexdigest(length=16)
 

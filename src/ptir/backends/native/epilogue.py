@@ -42,7 +42,7 @@ def _chain(node: Node) -> tuple[Node, Program] | None:
         body, operands = chain_of([node])
     else:
         return None
-    reads_product = len(operands) == 1 and _is_product(operands[0])
+    reads_product = len(operands) == 1 and _is_product(operands[0]) and operands[0] in node.operands
     return (operands[0], body) if reads_product and _fits(body) else None
 
 
@@ -59,10 +59,16 @@ def _fits(body: Program) -> bool:
         return False
     if len(body.nodes) > MOST_NODES:
         return False
-    return all(
-        tensor(x).size == 1 if x.op is CONSTANT else x.op is PARAM or not may_refuse(x)
-        for x in body.nodes
-    )
+    return all(map(_is_taken, body.nodes))
+
+
+def _is_taken(x: Node) -> bool:
+    """Whether the kernel takes a node of a chain: the product, a number, or an op on those."""
+    if x.op is CONSTANT:
+        return tensor(x).size == 1
+    if x.op is ops.broadcast_to:
+        return x.operands[0].op is CONSTANT
+    return x.op is PARAM or not may_refuse(x)
 
 
 def _joined(product: Node, chain: Program) -> Node:

@@ -61,12 +61,13 @@ ARENAS = Arenas()
 class Block:
     """Bytes under arrays; they wait for the next result when the last of those arrays is gone."""
 
-    def __init__(self, memory: Array) -> None:
+    def __init__(self, memory: Array, owner: "Blocks") -> None:
         self._memory = memory
+        self._owner = owner  # modules may be gone when the last arrays go
         self.__array_interface__ = memory.__array_interface__
 
     def __del__(self) -> None:
-        BLOCKS.give_back(self._memory)
+        self._owner.give_back(self._memory)
 
 
 @final
@@ -79,6 +80,7 @@ class Blocks:
 
     def __init__(self) -> None:
         self._free = deque[Array]()
+        self._most = BLOCKS_KEPT
 
     def take(self, shape: Sequence[int], element: np.dtype[Any], is_zero: bool) -> Array:
         """An array of a result, of zeros or of anything."""
@@ -90,11 +92,13 @@ class Blocks:
             memory = (np.zeros if is_zero else np.empty)(nbytes, np.uint8)
         elif is_zero:
             memory.fill(0)
-        return np.asarray(Block(memory)).view(element).reshape(shape)
+        return np.asarray(Block(memory, self)).view(element).reshape(shape)
 
     def give_back(self, memory: Array) -> None:
+        if len(memory) > self._most:
+            return
         self._free.append(memory)
-        while sum(len(one) for one in tuple(self._free)) > BLOCKS_KEPT:
+        while sum(len(one) for one in tuple(self._free)) > self._most:
             self._next()
 
     def _find(self, nbytes: int) -> Array | None:
