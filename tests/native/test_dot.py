@@ -44,6 +44,17 @@ def assert_close(found, x, w, added=()):
     assert (abs(wide(found) - truth) <= bound).all()
 
 
+def check_room(multiply, shape, level):
+    """Around the result of [m, k] · [k, n] nothing is written."""
+    m, n, k = shape
+    room = np.full((m + 2, n + 2), 7, np.float32)
+    x, w = some((m, k), np.float32, 1), some((k, n), np.float32, 2)
+    multiply(x, w, out=room[1:-1, 1:-1], level=level)
+    wanted = np.full((m + 2, n + 2), 7, np.float32)
+    wanted[1:-1, 1:-1] = wide(x) @ wide(w)
+    np.testing.assert_array_equal(room, wanted)
+
+
 @BY_LEVEL
 @pytest.mark.parametrize("m", [1, 4, 7, 17])
 def test_each_number_of_columns_and_of_terms_is_multiplied(level, m):
@@ -110,13 +121,7 @@ def test_what_is_added_may_be_of_any_float_type(level, m):
 @BY_LEVEL
 @pytest.mark.parametrize("shape", [(5, 3, 7), (2, 40, 9), (40, 6, 2), (9, 300, 5)])
 def test_what_stands_around_the_result_is_left_alone(level, shape):
-    m, n, k = shape
-    room = np.full((m + 2, n + 2), 7, np.float32)
-    x, w = some((m, k), np.float32, 1), some((k, n), np.float32, 2)
-    product(x, w, out=room[1:-1, 1:-1], level=level)
-    wanted = np.full((m + 2, n + 2), 7, np.float32)
-    wanted[1:-1, 1:-1] = wide(x) @ wide(w)
-    np.testing.assert_array_equal(room, wanted)
+    check_room(product, shape, level)
 
 
 @BY_LEVEL

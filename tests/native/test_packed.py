@@ -6,7 +6,16 @@ import pytest
 
 from tests.native.calling import call
 from tests.native.layouts import FLOATS, LAYOUTS, SIZES, laid, same, some
-from tests.native.test_dot import BIAS, BY_DTYPE, BY_LEVEL, RESIDUAL, assert_close, normal, wide
+from tests.native.test_dot import (
+    BIAS,
+    BY_DTYPE,
+    BY_LEVEL,
+    RESIDUAL,
+    assert_close,
+    check_room,
+    normal,
+    wide,
+)
 
 PACKED = 4
 PANEL = 32
@@ -80,13 +89,7 @@ def test_operands_and_results_lie_anywhere(level, dtype, m):
 @BY_LEVEL
 @pytest.mark.parametrize("shape", [(5, 3, 8), (2, 40, 10), (40, 6, 2), (9, 300, 6), (120, 33, 4)])
 def test_what_stands_around_the_result_is_left_alone(level, shape):
-    m, n, k = shape
-    room = np.full((m + 2, n + 2), 7, np.float32)
-    x, w = some((m, k), np.float32, 1), some((k, n), np.float32, 2)
-    product(x, w, out=room[1:-1, 1:-1], level=level)
-    wanted = np.full((m + 2, n + 2), 7, np.float32)
-    wanted[1:-1, 1:-1] = wide(x) @ wide(w)
-    np.testing.assert_array_equal(room, wanted)
+    check_room(product, shape, level)
 
 
 @BY_LEVEL

@@ -7,12 +7,11 @@ from ptir.ir import CONSTANT, PARAM, Input, Node, Program, TensorType, param, re
 from ptir.passes.elementwise import NAME, chain_of
 from ptir.passes.facts import ELEMENTWISE, may_refuse, tensor
 
-from .fuse import LINEAR_ADD
+from .fuse import LINEAR_ADD, NARROW
 from .pack import PACKED
 
 THEN = "_then"  # behind the name of a functional that a chain follows
 PRODUCTS = (f"{PACKED}linear", f"{PACKED}{LINEAR_ADD}")
-FLOATS = ("f32", "bf16", "f16")
 MOST_NODES = 24  # of a chain: the kernel has a register for each
 
 
@@ -55,7 +54,7 @@ def _fits(body: Program) -> bool:
     given, made = body.inputs[0].type, body.results[0].type
     assert isinstance(given, TensorType)
     assert isinstance(made, TensorType)
-    if given.shape != made.shape or made.dtype.name not in FLOATS:
+    if given.shape != made.shape or made.dtype.name not in NARROW:
         return False
     if len(body.nodes) > MOST_NODES:
         return False

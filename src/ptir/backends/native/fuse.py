@@ -9,6 +9,7 @@ from ptir import ops
 from ptir.ir import Input, Node, Program, param, rebuild
 
 LINEAR_ADD = "linear_add"
+NARROW = frozenset(("f32", "bf16", "f16"))  # what products accumulate in f32
 
 
 def fuse_residual(program: Program) -> Program:

@@ -4,7 +4,7 @@ from ptir import ops
 from ptir.ir import PARAM, Input, Node, Program, TensorType, param, postorder, rebuild
 from ptir.passes import decided_by_parameters
 
-from .fuse import LINEAR_ADD
+from .fuse import LINEAR_ADD, NARROW
 
 PACKED = "packed_"  # before the name of a functional whose weight is packed
 PACKS = ("linear", LINEAR_ADD)
@@ -46,7 +46,7 @@ def _can_be_packed(weight: Node) -> bool:
     """Whether a weight is large enough, of a type that has panels, and fills them."""
     type = weight.type
     assert isinstance(type, TensorType)
-    if type.symbols or type.rank != 2 or type.dtype.name not in ("f32", "bf16", "f16"):
+    if type.symbols or type.rank != 2 or type.dtype.name not in NARROW:
         return False
     rows, columns = type.static_shape
     fills = _panels(columns) * PANEL <= GROWTH * columns and rows % _pair(type) == 0

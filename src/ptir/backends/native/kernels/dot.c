@@ -72,13 +72,11 @@ static dot_item dot_item_at(const dot_job *job, int64_t index) {
         .pairs = DOT_PAIRS && job->x.dtype == PTIR_bf16 && job->w.dtype == PTIR_bf16,
         .packed = job->packed, .chain = job->chain,
     };
-    d.way = d.pairs ? PTIR_pairs : d.w.dtype; /* what is swapped below sets it anew */
     for (int a = 0; a < d.adds; a++) d.added[a] = dot_matrix_at(&job->added[a], index);
     if (d.packed || d.m <= SKINNY_ROWS || d.n > SKINNY_ROWS) return d;
     dot_matrix x = d.x;
     int64_t m = d.m;
     d.x = dot_transposed(d.w), d.w = dot_transposed(x), d.out = dot_transposed(d.out);
-    if (!d.pairs) d.way = d.w.dtype;
     d.m = d.n, d.n = m;
     for (int a = 0; a < d.adds; a++) d.added[a] = dot_transposed(d.added[a]);
     return d;

@@ -19,7 +19,6 @@ typedef struct {
     const dot_chain *chain; /* what becomes of each element, or NULL: see dot_chain.h */
     int packed; /* whether w lies in panels */
     int pairs;  /* whether two elements of k are multiplied at once: see dot_pairs.h */
-    int way;    /* how elements of w are multiplied: as their type says, or in pairs */
 } dot_item;
 
 INLINE int64_t dot_least(int64_t a, int64_t b) { return a < b ? a : b; }

@@ -119,13 +119,13 @@ static void gemm_pair_panel(
 static void gemm_widen_panels(
     const dot_item *d, int64_t k, int64_t deep, int64_t j, int64_t columns, float *to
 ) {
-    const int64_t halves = d->way == PTIR_bf16 ? 2 : 1;
+    const int64_t halves = dot_way(d) == PTIR_bf16 ? 2 : 1;
     for (int64_t at = 0; at < columns; at += DOT_PANEL) {
         const char *from = panel_at(d, j + at, k);
-        for (int64_t r = 0; r < deep; r += halves, from += panel_row(d->way))
+        for (int64_t r = 0; r < deep; r += halves, from += panel_row(dot_way(d)))
             for (int half = 0; half < halves; half++, to += DOT_PANEL)
                 for (int v = 0; v < PANEL_VECTORS; v++)
-                    vf_store(to + v * VL, panel_load(from, v, half, d->way));
+                    vf_store(to + v * VL, panel_load(from, v, half, dot_way(d)));
     }
 }
 

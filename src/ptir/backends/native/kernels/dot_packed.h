@@ -41,7 +41,7 @@ static void packed_panel(const packed_block *b, int64_t j, float *sums) {
             int64_t row = b->rows * i / tiles, m = b->rows * (i + 1) / tiles - row;
             t.x = b->x + row * t.x_row + k, t.sums = sums + row * DOT_PANEL;
             t.ahead = i ? 0 : PANEL_AHEAD;
-            tile_multiply(d->way, m, &t);
+            tile_multiply(dot_way(d), m, &t);
             if (is_last) panel_finish(d, b->i + row, m, j, t.sums);
         }
     }

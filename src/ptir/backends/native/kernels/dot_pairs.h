@@ -31,7 +31,9 @@ INLINE vf pairs_join(vh first, vh second) {
 }
 #endif
 
-enum { PTIR_pairs = -1 }; /* beside the element types, for what is multiplied so */
+/* How elements of w are multiplied: as their type says, or in pairs. */
+enum { PTIR_pairs = -1 };
+static int dot_way(const dot_item *d) { return d->pairs ? PTIR_pairs : d->w.dtype; }
 
 /* One word in all lanes. */
 INLINE vf pairs_set(const float *word) {

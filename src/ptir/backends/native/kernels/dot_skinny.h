@@ -176,7 +176,7 @@ static void skinny_strips(
     float *sums, const char *next
 ) {
     int64_t whole = n / VL * VL, step = d->m > SKINNY_TILE ? SKINNY_SHARED : whole;
-    int64_t top = dot_least(d->m, SKINNY_TILE), way = d->way;
+    int64_t top = dot_least(d->m, SKINNY_TILE), way = dot_way(d);
     const float *low = x + top * x_row;
     for (int64_t j = 0; j < whole; j += step) {
         int64_t wide = dot_least(step, whole - j), skip = j * ptir_bytes(w.dtype);
@@ -305,7 +305,7 @@ static void skinny_vector(
 }
 
 static void skinny_columns(const dot_item *d, int64_t j, int64_t n, const skinny_memory *s) {
-    int64_t top = dot_least(d->m, SKINNY_HALF), way = d->way;
+    int64_t top = dot_least(d->m, SKINNY_HALF), way = dot_way(d);
     for (int64_t at = 0; at < n; at += VL) {
         dot_matrix w = {dot_at(&d->w, 0, j + at), 1, d->w.column, d->w.dtype};
         int64_t wide = dot_least(VL, n - at);

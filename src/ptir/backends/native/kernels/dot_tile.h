@@ -152,7 +152,9 @@ static void dot_finish_tile(
 static int64_t dot_units(const dot_item *d) { return d->pairs ? (d->k + 1) / 2 : d->k; }
 
 /* Whether a unit of w is multiplied as it lies. */
-static int unit_is_plain(const dot_item *d) { return d->way == PTIR_f32 || d->way == PTIR_pairs; }
+static int unit_is_plain(const dot_item *d) {
+    return dot_way(d) == PTIR_f32 || dot_way(d) == PTIR_pairs;
+}
 
 /* Elements of k in `deep` words from word k on. */
 static int64_t unit_elements(const dot_item *d, int64_t k, int64_t deep) {

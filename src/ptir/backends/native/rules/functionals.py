@@ -2,12 +2,11 @@
 
 from typing import Any
 
+from ptir.backends.native.fuse import NARROW
 from ptir.backends.native.lower import Lowering, Value, lowers
 from ptir.backends.native.size import ceil_div, product
 from ptir.backends.native.view import View
 from ptir.ir import Node, TensorType, dtype
-
-from .products import NARROW
 
 # Flags of the attention kernel, with its other constants.
 CAUSAL, PAST, LENGTHS, MASK, SOFT_CAP, WINDOW, WORKSPACE = (1 << bit for bit in range(7))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ptir.backends.native.epilogue import PRODUCTS, THEN
-from ptir.backends.native.fuse import LINEAR_ADD
+from ptir.backends.native.fuse import LINEAR_ADD, NARROW
 from ptir.backends.native.library import library
 from ptir.backends.native.lower import MAX_RANK, Lowering, Value, lowers, shape_of
 from ptir.backends.native.pack import PACKS
@@ -14,8 +14,6 @@ from ptir.ir import Node, TensorType
 from ptir.ops.linear import dot_accumulator, free_axes
 
 from .elementwise import chain_runs, chain_words
-
-NARROW = frozenset(("f32", "bf16", "f16"))
 
 BIAS, RESIDUAL, PANELS, CHAIN = 1, 2, 4, 8  # flags of the kernel
 

@@ -1,11 +1,10 @@
 """Affine quantisation: a scale for an axis or a group is read with strides of zero."""
 
+from ptir.backends.native.fuse import NARROW
 from ptir.backends.native.lower import MAX_RANK, Lowering, Value, lowers
 from ptir.backends.native.size import Extent
 from ptir.backends.native.view import View
 from ptir.ir import Node, TensorType
-
-from .products import NARROW
 
 INTEGERS = frozenset(("si4", "ui4", "si8", "ui8", "si16", "ui16", "si32", "ui32"))
 
