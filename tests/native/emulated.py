@@ -19,7 +19,13 @@ from tests.native import calling
 DRIVER = subprocess.Popen(
     shlex.split(os.environ["KERNEL_DRIVER"]), stdin=subprocess.PIPE, stdout=subprocess.PIPE
 )
-atexit.register(DRIVER.kill)
+
+
+@atexit.register
+def end() -> None:
+    DRIVER.kill()
+    DRIVER.communicate()
+
 
 
 def pipe(end: IO[bytes] | None) -> IO[bytes]:
