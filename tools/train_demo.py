@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import ml_dtypes
+import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
@@ -220,13 +222,21 @@ def train(args: argparse.Namespace, config: Config, tokenizer: Tokenizer, text: 
             torch.save({"step": step + 1, "model": model.state_dict()}, args.work / BEST)
 
 
+def write(path: Path, model: GPT, config: Config) -> None:
+    weights = model.state_dict().items()
+    tensors = {name: value.numpy().astype(ml_dtypes.bfloat16) for name, value in weights}
+    runtime = {"dtype": "f32"}
+    save(path, kind="gpt", config=asdict(config), runtime=runtime, tensors=tensors)
+
+
 def load(path: Path) -> tuple[GPT, Config]:
     """The model in a checkpoint, for evaluation. Torch refuses a missing or unknown name."""
     checkpoint = Checkpoint(path)
     config = Config(**checkpoint.config)
     model = GPT(config)
     arrays = {name: checkpoint.load(base_param_id(name)) for name in checkpoint.names()}
-    model.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
+    wide = {name: torch.tensor(array.astype(np.float32)) for name, array in arrays.items()}
+    model.load_state_dict(wide)
     return model.eval(), config
 
 
@@ -289,9 +299,9 @@ def main() -> None:
         train(args, config, Tokenizer.from_file(str(args.work / TOKENIZER)), text)
     best = torch.load(args.work / BEST, weights_only=True)
     model = GPT(config)
-    model.load_state_dict(best["model"])
-    tensors = {name: value.numpy() for name, value in model.state_dict().items()}
-    save(args.out / CHECKPOINT, kind="gpt", config=asdict(config), tensors=tensors)
+    # Stored in half the bytes and computed in f32: every number of bf16 is one of f32.
+    model.load_state_dict({name: p.bfloat16().float() for name, p in best["model"].items()})
+    write(args.out / CHECKPOINT, model, config)
     shutil.copyfile(args.work / TOKENIZER, args.out / TOKENIZER)
     written, written_config = load(args.out / CHECKPOINT)
     if not same(written, model, written_config):

@@ -38,9 +38,11 @@ def facts(ptir: Any, *arguments: object) -> dict[str, Any]:
 def test_json_has_each_figure_with_its_median_and_spread(ptir, model):
     found = facts(ptir, model, *SHORT)
     assert set(found) == {
-        *("model", "kind", "bytes", "backend", "threads", "processor", "ceilings", "results"),
+        *("model", "kind", "bytes", "dtype", "backend"),
+        *("threads", "processor", "ceilings", "results"),
     }
     assert [row["name"] for row in found["results"]] == ["pp6", "tg3"]
+    assert found["dtype"] == "f32"
     for row in found["results"]:
         assert row["unit"] == "tokens/s"
         assert len(row["values"]) == 2

@@ -25,7 +25,7 @@ from ptir.text import Chat, Tokenizer
 from tests.runtime import tiny
 
 GREEDY = Sampling(0)
-BOLD = Sampling(3, 3)
+BOLD = Sampling(3, 4)
 TEMPLATE = (
     "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}"
     "{% if add_generation_prompt %}<assistant>{% endif %}"

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from ptir import backends, cli, ir, load_model
 from ptir.checkpoint import save
 from ptir.cli import commands
+from ptir.runtime import load
+from ptir.runtime.build import build
 from tests.runtime import tiny
 
 COMMANDS = sorted(p.stem for p in Path(cli.__file__).parent.glob("[a-z]*.py"))
@@ -87,13 +90,16 @@ def test_show_json_has_the_same_facts(ptir, tmp_path):
         "kind": "gpt",
         "config": tiny.CONFIG,
         "vocabulary": None,
+        "dtype": "f32",
         "elements": sum(a.size for a in weights.values()),
         "bytes": sum(a.nbytes for a in weights.values()),
     }
 
 
 def test_show_without_a_model_is_the_demo(ptir):
-    assert "tokenizer: 768 tokens" in ptir("show").out
+    told = ptir("show").out
+    assert "tokenizer: 768 tokens\ncomputed in f32\n53 parameters" in told
+    assert " f32 " not in told.partition("53 parameters")[2]  # as they are stored
 
 
 def test_show_tells_what_derived_weights_were_made_of(ptir, tmp_path):
@@ -137,6 +143,32 @@ def test_a_default_backend_that_does_not_exist_is_3(ptir, monkeypatch):
 
 
 # --- ir ---
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("forward", "--tokens", "1,2,3"), ("score", "text"), ("ir", "--json"),
+        ("generate", "-p", "A", "--max-tokens", "2"), ("chat",), ("plan", "--ctx", "8"),
+        ("bench", "-p", "2", "-n", "0", "-r", "1"),
+    ],
+    ids=lambda command: command[0],
+)  # fmt: skip
+def test_the_type_that_is_named_is_what_the_model_computes_in(ptir, command, tmp_path, monkeypatch):
+    seen: list[Any] = []
+
+    def watch(*args: Any) -> Any:
+        seen.append(args[2])
+        return build(*args)
+
+    monkeypatch.setattr(load, "build", watch)
+    monkeypatch.chdir(tmp_path)
+    Path("text").write_text("What light")
+    for dtype in ("bf16", "f16"):
+        done = ptir(*command, "--dtype", dtype)
+        assert (done.code, seen.pop().name) == (0, dtype), done.err
+    assert ptir(*command, "--dtype", "f64").code == 2
+    assert not seen
 
 
 @pytest.mark.parametrize("step", ["prefill", "decode", "score"])

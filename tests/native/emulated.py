@@ -27,7 +27,6 @@ def end() -> None:
     DRIVER.communicate()
 
 
-
 def pipe(end: IO[bytes] | None) -> IO[bytes]:
     assert end is not None
     return end

@@ -84,6 +84,19 @@ def test_a_checkpoint_of_ours_is_a_source_too_and_keeps_its_runtime_section(out,
     assert (written.kind, written.config, written.runtime) == ("gpt", tiny.CONFIG, section)
 
 
+def test_what_weights_are_converted_to_is_computed_in(out, tmp_path):
+    first = tmp_path / "first.gptrs"
+    other: dict[str, object] = {"functional_overrides": {}}
+    for section, kept in (({"dtype": "f32"}, None), ({"dtype": "f32"} | other, other)):
+        save(first, kind="gpt", config=tiny.CONFIG, runtime=section, tensors=tiny.weights())
+        export(first, out, dtype="bf16", force=True)
+        assert Checkpoint(out).runtime == kept
+        with load_model(out) as model:
+            assert model.dtype.name == "bf16"
+    export(first, out, force=True)
+    assert Checkpoint(out).runtime == {"dtype": "f32"} | other
+
+
 def test_every_tensor_is_told_once(source, out):
     told: list[tuple[int, int]] = []
     done = export(source, out, on_tensor=lambda *n: told.append(n))

@@ -15,6 +15,7 @@ import pytest
 from ptir import PtirError, Sampling, Tokens, backends, load_model
 from ptir.backends import BackendError
 from ptir.checkpoint import Checkpoint, CheckpointError, save
+from ptir.ir import DTYPES
 from ptir.models import ModelError
 from ptir.text import TokenizerError
 
@@ -75,6 +76,57 @@ def test_parameters_are_told_without_being_read(path, monkeypatch):
     stored = {n: ("f32", a.shape, a.size, a.nbytes) for n, a in tiny.weights().items()}
     assert told == stored
     assert list(told) == sorted(told)
+
+
+# --- what it computes in ---
+
+
+def logits(path, **how):
+    with load_model(path, **how) as model:
+        lm = model.as_causal_lm()
+        assert lm is not None
+        return lm.logits([1, 2, 3, 4]), model.dtype.name
+
+
+def stored_as(path, name, dtype, runtime=None):
+    made = path.with_name(f"{name}.gptrs")
+    tensors = {n: a.astype(dtype) for n, a in tiny.weights().items()}
+    save(made, kind="gpt", config=tiny.CONFIG, runtime=runtime, tensors=tensors)
+    return made
+
+
+@pytest.mark.parametrize("backend", ["reference", "native"])
+@pytest.mark.parametrize("dtype", ["bf16", "f16"])
+def test_weights_are_converted_to_what_is_asked_for(path, backend, dtype):
+    narrow = stored_as(path, "narrow", DTYPES[dtype].numpy)
+    got, used = logits(path, dtype=dtype, backend=backend)
+    np.testing.assert_array_equal(got, logits(narrow, backend=backend)[0])
+    assert used == dtype
+    assert not np.array_equal(got, logits(path, backend=backend)[0])
+    tensors = {n: a.astype(DTYPES[dtype].numpy).astype("f4") for n, a in tiny.weights().items()}
+    wide = altered(path.with_name("wide.gptrs"), tensors)
+    got, used = logits(narrow, dtype="f32", backend=backend)
+    np.testing.assert_array_equal(got, logits(wide, backend=backend)[0])
+    assert used == "f32"
+
+
+def test_a_checkpoint_says_what_it_is_computed_in_and_the_caller_over_it(path):
+    asks = stored_as(path, "asks", DTYPES["bf16"].numpy, {"dtype": "f32"})
+    bare = stored_as(path, "bare", DTYPES["bf16"].numpy)
+    np.testing.assert_array_equal(logits(asks)[0], logits(bare, dtype="f32")[0])
+    np.testing.assert_array_equal(logits(asks, dtype="bf16")[0], logits(bare)[0])
+    assert not np.array_equal(logits(asks)[0], logits(bare)[0])
+    with load_model(asks) as model:
+        assert {p.dtype.name for p in model.parameters()} == {"bf16"}  # as they are stored
+
+
+@pytest.mark.parametrize("wrong", ["f64", "F32", "", 16, ["f32"]])
+def test_what_nothing_is_computed_in_is_refused(path, wrong):
+    with pytest.raises(ModelError, match=r"^dtype is .*, wanted f32, bf16, f16"):
+        load_model(path, dtype=wrong)
+    asks = stored_as(path, "asks", np.float32, {"dtype": wrong})
+    with pytest.raises(ModelError, match=r"asks\.gptrs: runtime\.dtype: dtype is "):
+        load_model(asks)
 
 
 # --- what it refuses ---

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 import ptir
-from ptir.cli.shared.model import causal_lm, model_argument
+from ptir.cli.shared.model import causal_lm, dtype_option, model_argument
 
 MIB = 1 << 20
 MAX_BYTES = 1 << 24  # of a file to compare with
@@ -49,6 +49,7 @@ MAX_BYTES = 1 << 24  # of a file to compare with
 )
 @click.option("--threads", type=click.IntRange(1), metavar="N", help="As PTIR_THREADS says.")
 @click.option("--backend", metavar="NAME", help="What runs it.  [default: PTIR_BACKEND, native]")
+@dtype_option
 @click.option("--cold", is_flag=True, help="From the start of a process to its first token.")
 @click.option("--per-op", is_flag=True, help="Say where the time of one more run goes.")
 @click.option(
@@ -71,6 +72,7 @@ def command(
     repeats: int,
     threads: int | None,
     backend: str | None,
+    dtype: str | None,
     cold: bool,
     per_op: bool,
     trace: Path | None,
@@ -89,8 +91,8 @@ def command(
         raise click.UsageError("nothing to measure: give -p or -n a number above 0")
     before = _earlier(earlier)
     with ptir.config.setting(threads=threads):
-        started = _cold(model, backend, repeats) if cold else []
-        with ptir.load_model(model, backend=backend) as loaded:
+        started = _cold(model, backend, dtype, repeats) if cold else []
+        with ptir.load_model(model, backend=backend, dtype=dtype) as loaded:
             facts = _facts(loaded)
             if cold:
                 facts["results"] = [_row(figure, before) for figure in started]
@@ -142,6 +144,7 @@ def _facts(loaded: "ptir.LoadedModel") -> dict[str, Any]:
         "model": loaded.path,
         "kind": loaded.kind,
         "bytes": sum(p.nbytes for p in loaded.parameters()),
+        "dtype": loaded.dtype.name,
         "backend": loaded.backend,
         "threads": ptir.config.current().threads,
         "processor": ptir.functional.winners.cpu(),
@@ -200,11 +203,12 @@ def _earlier(file: Path | None) -> dict[str, float]:
 # --- cold ---
 
 
-def _cold(model: str | None, backend: str | None, repeats: int) -> list[Any]:
+def _cold(model: str | None, backend: str | None, dtype: str | None, repeats: int) -> list[Any]:
     """Processes from their start to the first token: the time of it, and the peak of memory."""
     command = [sys.executable, "-m", "ptir", "generate", *([model] if model else [])]
     command += ["--prompt", "A", "--max-tokens", "1", "--temperature", "0"]
     command += ["--backend", backend] if backend else []
+    command += ["--dtype", dtype] if dtype else []
     click.echo(f"starting {1 + repeats} processes", err=True)
     runs = [_process(command) for _ in range(1 + repeats)][1:]  # the first fills the file cache
     first, whole, peak = zip(*runs, strict=True)

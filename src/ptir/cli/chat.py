@@ -27,6 +27,7 @@ def command(
     system: str | None,
     show_config: bool,
     backend: str | None,
+    dtype: str | None,
     tokenizer: Path | None,
     overrides: dict[str, str],
     **flags: Any,
@@ -41,7 +42,9 @@ def command(
     Lines may be piped in: there is no prompt then, and what goes wrong ends the chat. Answers go to
     stdout, everything else to stderr.
     """
-    loading = ptir.load_model(model, backend=backend, tokenizer=tokenizer, overrides=overrides)
+    loading = ptir.load_model(
+        model, backend=backend, dtype=dtype, tokenizer=tokenizer, overrides=overrides
+    )
     with loading as loaded:
         values = resolve(flags, loaded, SETTINGS)
         options = request(values)

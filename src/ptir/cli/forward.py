@@ -45,6 +45,7 @@ def command(
     name: str | None,
     out: Path | None,
     backend: str | None,
+    dtype: str | None,
     tokenizer: Path | None,
     overrides: dict[str, str],
     as_json: bool,
@@ -59,7 +60,9 @@ def command(
     if out is not None and out.suffix not in SUFFIXES:
         raise click.UsageError(f"--out: {str(out)!r} does not end in {', '.join(SUFFIXES)}")
     given = ptir.Tokens(ids) if ids is not None else _read(file, name)
-    loading = ptir.load_model(model, backend=backend, tokenizer=tokenizer, overrides=overrides)
+    loading = ptir.load_model(
+        model, backend=backend, dtype=dtype, tokenizer=tokenizer, overrides=overrides
+    )
     with loading as loaded, traced(trace, loaded):
         with ptir.profile.span("forward", "step"):
             logits = loaded.forward(given).numpy()

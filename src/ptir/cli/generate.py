@@ -65,6 +65,7 @@ def command(
     out: Path | None,
     show_config: bool,
     backend: str | None,
+    dtype: str | None,
     tokenizer: Path | None,
     overrides: dict[str, str],
     echo: bool,
@@ -86,7 +87,9 @@ def command(
     _check_batch(batch_file, out, prompt is not None or file is not None or echo)
     text = "" if show_config or batch_file else _prompt(prompt, file)
     dumping = ptir.dump(dump_dir, dump_mode) if dump_dir else nullcontext()
-    loading = ptir.load_model(model, backend=backend, tokenizer=tokenizer, overrides=overrides)
+    loading = ptir.load_model(
+        model, backend=backend, dtype=dtype, tokenizer=tokenizer, overrides=overrides
+    )
     with dumping, loading as loaded, traced(trace, loaded):
         values = resolve(flags, loaded)
         options = request(values)

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 import ptir
+from ptir.cli.shared.model import dtype_option
 
 PROGRAMS = (".ptir", ".json")
 
@@ -23,6 +24,7 @@ PROGRAMS = (".ptir", ".json")
 @click.option(
     "--backend", metavar="NAME", help="What would run it.  [default: PTIR_BACKEND, native]"
 )
+@dtype_option
 @click.option("--literals", is_flag=True, help="Print large constants in full.")
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON form.")
 def command(
@@ -30,6 +32,7 @@ def command(
     step: Any,
     optimized: bool,
     backend: str | None,
+    dtype: str | None,
     literals: bool,
     as_json: bool,
 ) -> None:
@@ -40,7 +43,7 @@ def command(
     if source is not None and Path(source).suffix in PROGRAMS:
         program = ptir.ir.read_program(Path(source))
     else:
-        with ptir.load_model(source, backend=backend) as loaded:
+        with ptir.load_model(source, backend=backend, dtype=dtype) as loaded:
             capability = loaded.as_causal_lm()
             if capability is None:
                 raise ptir.PtirError(f"{loaded.path}: a {loaded.kind} model has no {step} step")

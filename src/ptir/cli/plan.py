@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 import ptir
-from ptir.cli.shared.model import causal_lm, model_argument
+from ptir.cli.shared.model import causal_lm, dtype_option, model_argument
 
 KINDS = {
     "weights": "parameters, as they lie in the file",
@@ -35,16 +35,22 @@ KINDS = {
     help="Sequences side by side in one step.",
 )
 @click.option("--backend", metavar="NAME", help="What runs it.  [default: PTIR_BACKEND, native]")
+@dtype_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
-    model: str | None, context: int | None, batch: int, backend: str | None, as_json: bool
+    model: str | None,
+    context: int | None,
+    batch: int,
+    backend: str | None,
+    dtype: str | None,
+    as_json: bool,
 ) -> None:
     """Say what MODEL (default: the demo model) takes: bytes by kind, and tokens a second at most.
 
     The speed is a bound: what must be read and multiplied, at the rates that a short measurement
     finds on this machine.
     """
-    with ptir.load_model(model, backend=backend) as loaded:
+    with ptir.load_model(model, backend=backend, dtype=dtype) as loaded:
         lm = causal_lm(loaded)
         length = context or lm.context_length
         if length > lm.context_length:

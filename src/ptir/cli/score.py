@@ -40,6 +40,7 @@ def command(
     stride: int | None,
     per_token: bool,
     backend: str | None,
+    dtype: str | None,
     tokenizer: Path | None,
     overrides: dict[str, str],
     as_json: bool,
@@ -53,7 +54,9 @@ def command(
         raise click.UsageError("wanted a model and a file of text, or the file alone")
     model, file = names if len(names) == 2 else (None, names[0])
     text = read(Path(file))
-    loading = ptir.load_model(model, backend=backend, tokenizer=tokenizer, overrides=overrides)
+    loading = ptir.load_model(
+        model, backend=backend, dtype=dtype, tokenizer=tokenizer, overrides=overrides
+    )
     rows: list[dict[str, Any]] = []
     with loading as loaded:
         about = {"model": loaded.path, "backend": loaded.backend}

@@ -44,6 +44,7 @@ def _derived(path: str | None) -> dict[str, Any] | None:
         "kind": found.kind,
         "config": found.config,
         "vocabulary": None,
+        "dtype": None,
         "parameters": parameters,
         "elements": sum(math.prod(s.shape) for s in specs.values()),
         "bytes": sum(s.nbytes for s in specs.values()),
@@ -60,6 +61,7 @@ def _facts(loaded: "ptir.LoadedModel") -> dict[str, Any]:
         "kind": loaded.kind,
         "config": dict(loaded.config),
         "vocabulary": loaded.tokenizer.vocab_size if loaded.tokenizer else None,
+        "dtype": loaded.dtype.name,
         "parameters": parameters,
         "elements": sum(p.size for p in loaded.parameters()),
         "bytes": sum(p.nbytes for p in loaded.parameters()),
@@ -80,6 +82,7 @@ def _page(facts: dict[str, Any]) -> str:
             "config",
             *config,
             f"tokenizer: {f'{tokens} tokens' if tokens else 'none'}",
+            *([f"computed in {facts['dtype']}"] if facts["dtype"] else []),
             f"{len(rows)} parameters, {facts['elements']:,} elements, "
             f"{facts['bytes'] / 2**20:.2f} MiB",
             *rows,

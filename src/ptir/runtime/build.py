@@ -10,10 +10,21 @@ import msgspec
 
 from ptir import engine, models, ops
 from ptir.checkpoint import Checkpoint
-from ptir.ir import leaf, tensor_type
+from ptir.ir import DType, dtype, leaf, nearest, tensor_type
 from ptir.models import Architecture, HuggingFace, Model, ModelError, Stored, Weights
 from ptir.params import base_param_id, new_namespace, param_key
 from ptir.tensor import Tensor
+
+# What models compute in; parameters of other types are what they are.
+COMPUTED = ("f32", "bf16", "f16")
+
+
+def computed(name: Any) -> DType:
+    """The element type of this name, one of `COMPUTED`. Raises `ModelError`."""
+    if name not in COMPUTED:
+        message = f"dtype is {name!r}, wanted {', '.join(COMPUTED)}"
+        raise ModelError(f"{message}{nearest(str(name), COMPUTED)}")
+    return dtype(name)
 
 
 @dataclass(frozen=True)
@@ -26,16 +37,18 @@ class Built:
     stored: Mapping[str, Stored]
 
 
-def build(checkpoint: Checkpoint, backend: str) -> Built:
+def build(checkpoint: Checkpoint, backend: str, element: DType | None = None) -> Built:
     """The model of a checkpoint, whose parameters are all of the file's tensors and no others.
 
+    Those in one of `COMPUTED` are converted to `element`, if it is given, once for all calls.
     Raises `ModelError` or `CheckpointError`.
     """
     if checkpoint.kind is not None:
         architecture = models.find(checkpoint.kind)
         config = architecture.config.read(checkpoint.config)
         stored = {name: Stored(name) for name in checkpoint.names()}
-        return _built(checkpoint, backend, architecture, config, stored)
+        find = _parameters(checkpoint, backend, stored, element)
+        return _built(checkpoint, find, architecture, config, stored)
     architecture, form = _hugging_face(checkpoint)
     config, names = form.config(checkpoint.config), checkpoint.names()
     stored = dict(form.stored(checkpoint.config, names))
@@ -43,7 +56,8 @@ def build(checkpoint: Checkpoint, backend: str) -> Built:
     # What is left over is refused under its own name.
     ignored = re.compile(form.ignored)
     stored |= {n: Stored(n) for n in names if n not in taken and not ignored.fullmatch(n)}
-    return _built(checkpoint, backend, architecture, config, stored)
+    find = _parameters(checkpoint, backend, stored, element)
+    return _built(checkpoint, find, architecture, config, stored)
 
 
 def _hugging_face(checkpoint: Checkpoint) -> tuple[Architecture, HuggingFace]:
@@ -58,12 +72,12 @@ def _hugging_face(checkpoint: Checkpoint) -> tuple[Architecture, HuggingFace]:
 
 def _built(
     checkpoint: Checkpoint,
-    backend: str,
+    find: Callable[[str], Tensor],
     architecture: Architecture,
     config: models.Config,
     stored: Mapping[str, Stored],
 ) -> Built:
-    weights = Weights(list(stored), _parameters(checkpoint, backend, stored))
+    weights = Weights(list(stored), find)
     model = architecture.model(config, weights)
     weights.finish()
     fields = checkpoint.config if checkpoint.kind else msgspec.to_builtins(config)
@@ -71,7 +85,7 @@ def _built(
 
 
 def _parameters(
-    checkpoint: Checkpoint, backend: str, stored: Mapping[str, Stored]
+    checkpoint: Checkpoint, backend: str, stored: Mapping[str, Stored], element: DType | None
 ) -> Callable[[str], Tensor]:
     """Lazy parameters by name, keyed in a namespace of their own. One that is stored once is one
     parameter, under the first of its names, wherever it is used.
@@ -90,7 +104,10 @@ def _parameters(
             content=checkpoint.content(place),
             check=lambda: checkpoint.check_content(place),
         )
-        return Tensor(leaf(source), backend)
+        node = leaf(source)
+        if element is not None and spec.dtype.name in COMPUTED:
+            node = ops.cast(node, dtype=element)
+        return Tensor(node, backend)
 
     def find(name: str) -> Tensor:
         where = stored.get(name, Stored(name))

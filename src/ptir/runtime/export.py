@@ -68,10 +68,11 @@ def export(
 ) -> Exported:
     """Write the model at `source`, all that `load_model` takes, as the GPTRSCHK 3 file `out`.
 
-    `kind` refuses a model of another kind, `dtype` (f32, bf16 or f16) converts the weights, `force`
-    replaces files that are there. `on_tensor` is told how many tensors are written, of how many.
-    Tensors are read and written one by one. Raises `ExportError`, `ModelError` or what `load_model`
-    raises; files that were there are then untouched.
+    `kind` refuses a model of another kind, `dtype` (f32, bf16 or f16) converts the weights and is
+    then what the model computes in, `force` replaces files that are there. `on_tensor` is told how
+    many tensors are written, of how many. Tensors are read and written one by one. Raises
+    `ExportError`, `ModelError` or what `load_model` raises; files that were there are then
+    untouched.
     """
     if dtype is not None and dtype not in TOLERANCES:
         raise ExportError(f"dtype is {dtype!r}, wanted {', '.join(TOLERANCES)}")
@@ -84,9 +85,12 @@ def export(
     with load_model(place.checkpoint) as model:
         if kind not in (None, model.kind):
             raise ModelError(f"{model.path}: is a model of kind {model.kind!r}, not {kind!r}")
-        element = None if dtype is None else DTYPES[dtype]
+        element, runtime = None, checkpoint.runtime
+        if dtype is not None:
+            element = DTYPES[dtype]
+            runtime = {k: v for k, v in (runtime or {}).items() if k != "dtype"} or None
         weights = _Weights(checkpoint, model.stored, element, on_tensor)
-        difference = _write(model, weights, checkpoint.runtime, out)
+        difference = _write(model, weights, runtime, out)
     for copy, data in copies.items():
         replace_file(copy, [data])
     names = [copy.name for copy in copies]

@@ -17,7 +17,7 @@ from ptir.models import Model, ModelInput, ModelOutput, Stored
 from ptir.text import Tokenizer
 
 from . import layout
-from .build import Built, build
+from .build import Built, build, computed
 from .steps import Steps
 from .text_model import TextModel
 
@@ -91,25 +91,27 @@ class LoadedModel:
         return self._text_model
 
     def parameters(self) -> list[ParameterInfo]:
-        """What is known of each parameter without reading it, sorted by name. One that is used
-        under two names (a tied head) has the first.
+        """What is known of each parameter without reading it, sorted by name, as it is stored. One
+        that is used under two names (a tied head) has the first.
         """
+        checkpoint, model = self._open()
         found, seen = [], set[str]()
-        for name, tensor, _ in self.model.named_parameters():
-            if self.stored[name].name in seen:
+        for name, tensor, _ in model.named_parameters():
+            place = self.stored[name].name
+            if place in seen:
                 continue
-            seen.add(self.stored[name].name)
-            shape = tensor.type.static_shape
+            seen.add(place)
+            shape, dtype = tensor.type.static_shape, checkpoint.spec(place).dtype
             size = math.prod(shape)
-            found.append(ParameterInfo(name, tensor.dtype, shape, size, tensor.dtype.nbytes(size)))
+            found.append(ParameterInfo(name, dtype, shape, size, dtype.nbytes(size)))
         return sorted(found, key=lambda p: p.name)
 
     @property
     def dtype(self) -> DType:
-        """The element type that most bytes of its parameters are in; f32 without any."""
+        """The element type that most bytes of its parameters are used in; f32 without any."""
         nbytes = Counter[DType]()
-        for parameter in self.parameters():
-            nbytes[parameter.dtype] += parameter.nbytes
+        for _, tensor, _ in self.model.named_parameters():
+            nbytes[tensor.dtype] += tensor.dtype.nbytes(math.prod(tensor.type.static_shape))
         return nbytes.most_common(1)[0][0] if nbytes else DTYPES["f32"]
 
     @property
@@ -146,6 +148,7 @@ def load_model(
     *,
     backend: str | None = None,
     tokenizer: str | Path | None = None,
+    dtype: str | None = None,
     overrides: Mapping[str, str] = MappingProxyType({}),
 ) -> LoadedModel:
     """Open a checkpoint; without a path, the demo model in the package.
@@ -154,17 +157,20 @@ def load_model(
     `config.json` and safetensors. If nothing is there, a text such as `org/name` or
     `org/name@revision` is a model on the Hugging Face hub, which is fetched into its cache. The
     tokenizer is that of the folder (see `Tokenizer.load`) unless `tokenizer` names another file or
-    folder. Weights are read when they are first used.
+    folder. Weights are read when they are first used. `dtype` (f32, bf16 or f16) is what the model
+    computes in: weights stored in another one of these are converted once. Without it the
+    checkpoint may say so (`runtime.dtype`), else they are used as they are stored.
     `overrides` choose implementations of functionals by name, as `ptir.override` does, over those
     that the checkpoint asks for (`runtime.functional_overrides`). Raises `CheckpointError`,
     `HubError`, `ModelError`, `TokenizerError` or `BackendError`, and `SpecError` for overrides.
     """
     chosen = FunctionalRegistry.from_settings(overrides)
+    asked = None if dtype is None else computed(dtype)
     name = engine.backend_of(backend).name
     place = layout.find(DEMO if path is None else path)
     checkpoint = Checkpoint(place.checkpoint, within=place.within)
     try:
-        built = build(checkpoint, name)
+        built = build(checkpoint, name, asked or _dtype(checkpoint))
         stated = _functionals(checkpoint)
     except models.ModelError as error:
         raise models.ModelError(f"{checkpoint.path}: {error}") from None
@@ -173,6 +179,15 @@ def load_model(
     text = Tokenizer.load(beside) if known else None
     functionals = FunctionalRegistry({**stated.policies, **chosen.policies})
     return LoadedModel(checkpoint, built, name, text, functionals)
+
+
+def _dtype(checkpoint: Checkpoint) -> DType | None:
+    """What a checkpoint asks to be computed in."""
+    stated = (checkpoint.runtime or {}).get("dtype")
+    try:
+        return None if stated is None else computed(stated)
+    except models.ModelError as error:
+        raise models.ModelError(f"runtime.dtype: {printable(str(error), 300)}") from None
 
 
 def _functionals(checkpoint: Checkpoint) -> FunctionalRegistry:

@@ -16,8 +16,17 @@ def model_argument(command: F) -> F:
     return click.argument("model", required=False, type=click.Path(readable=False))(command)
 
 
+def dtype_option(command: F) -> F:
+    return click.option(
+        "--dtype",
+        type=click.Choice(["f32", "bf16", "f16"]),
+        help="What it computes in; weights are converted once.  [default: as they are stored, or "
+        "as the file says]",
+    )(command)
+
+
 def model_options(command: F) -> F:
-    """How MODEL is loaded: --backend, --tokenizer and --override."""
+    """How MODEL is loaded: --backend, --dtype, --tokenizer and --override."""
     for option in (
         click.option(
             "--override",
@@ -34,6 +43,7 @@ def model_options(command: F) -> F:
             help="A tokenizer.json, or a folder with a tokenizer.  "
             "[default: the one beside the model]",
         ),
+        dtype_option,
         click.option(
             "--backend", metavar="NAME", help="What runs it.  [default: PTIR_BACKEND, native]"
         ),
