@@ -6,6 +6,7 @@ import weakref
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,25 @@ def test_a_compiled_function_and_a_lazy_tensor_share_the_derived_value(plans, co
     ptir.compile(packed(q, k, v))(x).numpy()
     (packed(q, k, v)(x) + 1).numpy()
     assert sorted(counted.ran.values()) == [1, 1, 1]
+
+
+def test_whoever_waits_for_values_is_told_how_many_bytes_are_there(plans, counted):
+    weights = [Weight(ramp(4, n), f"test.{n}") for n in (2, 3, 5)]
+    told: list[tuple[int, int]] = []
+
+    @ptir.compile
+    def scaled(x):
+        return [x @ (w.tensor * w.tensor) for w in weights]
+
+    x = ptir.as_tensor(ramp(2, 4))
+    with engine.watch_derived(lambda *bytes: told.append(bytes)):
+        scaled(x)
+        sizes = [4 * 4 * n for n in (2, 3, 5)]
+        assert [total for _, total in told] == [sum(sizes)] * 3
+        assert sorted(b - a for (a, _), (b, _) in pairwise([(0, 0), *told])) == sizes
+        scaled(x)
+    (x @ (weights[0].tensor * 2)).numpy()
+    assert len(told) == 3
 
 
 def test_looking_at_a_plan_loads_and_computes_nothing(plans, counted):

@@ -5,6 +5,7 @@ import os
 import pty
 import subprocess
 import sys
+import termios
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +220,7 @@ def test_lines_come_from_stdin_and_go_to_stdout(ptir):
 def test_a_terminal_is_shown_how_far_it_is(tmp_path):
     (tmp_path / "in.jsonl").write_text('{"prompt": "x", "max_tokens": 1}\n' * 3)
     ours, its = pty.openpty()
+    termios.tcsetwinsize(its, (24, 80))
     command = [sys.executable, "-m", "ptir", *map(str, arguments(tmp_path))]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=its, check=False)
     os.close(its)

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 import ptir
-from ptir.cli.shared.model import causal_lm, dtype_option, model_argument
+from ptir.cli.shared.model import causal_lm, dtype_option, model_argument, opened
 
 MIB = 1 << 20
 MAX_BYTES = 1 << 24  # of a file to compare with
@@ -92,7 +92,7 @@ def command(
     before = _earlier(earlier)
     with ptir.config.setting(threads=threads):
         started = _cold(model, backend, dtype, repeats) if cold else []
-        with ptir.load_model(model, backend=backend, dtype=dtype) as loaded:
+        with opened(model, backend=backend, dtype=dtype) as loaded:
             facts = _facts(loaded)
             if cold:
                 facts["results"] = [_row(figure, before) for figure in started]

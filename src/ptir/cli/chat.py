@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 import ptir
-from ptir.cli.shared.model import model_argument, model_options, text_model
+from ptir.cli.shared.model import model_argument, model_options, opened, text_model
 from ptir.cli.shared.order import request, resolve, shown, with_settings
 from ptir.cli.shared.table import TABLE
 
@@ -42,9 +42,7 @@ def command(
     Lines may be piped in: there is no prompt then, and what goes wrong ends the chat. Answers go to
     stdout, everything else to stderr.
     """
-    loading = ptir.load_model(
-        model, backend=backend, dtype=dtype, tokenizer=tokenizer, overrides=overrides
-    )
+    loading = opened(model, backend=backend, dtype=dtype, tokenizer=tokenizer, overrides=overrides)
     with loading as loaded:
         values = resolve(flags, loaded, SETTINGS)
         options = request(values)

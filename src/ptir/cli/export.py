@@ -1,17 +1,14 @@
 """Write a model of Hugging Face as a GPTRSCHK file."""
 
 import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 import click
-import tqdm
 
 import ptir
 from ptir import models
+from ptir.cli.shared.progress import bar
 
 
 @click.command()
@@ -44,24 +41,11 @@ def command(
         kind = models.of_model_type(model_type).kind
     except ptir.PtirError as error:
         raise click.BadParameter(str(error), param_hint="MODEL_TYPE") from None
-    with _progress() as on_tensor:
+    with bar(unit=" tensors") as on_tensor:
         done = ptir.runtime.export(
             source, out, kind=kind, dtype=dtype, force=force, on_tensor=on_tensor
         )
     click.echo(json.dumps(asdict(done)) if as_json else _page(done))
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, if that is a terminal."""
-    hidden = sys.stderr is None or not sys.stderr.isatty()
-    with tqdm.tqdm(unit=" tensors", disable=hidden) as bar:
-
-        def show(written: int, count: int) -> None:
-            bar.total = count
-            bar.update(written - bar.n)
-
-        yield show
 
 
 def _page(done: "ptir.runtime.Exported") -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 import ptir
-from ptir.cli.shared.model import model_argument, model_options
+from ptir.cli.shared.model import model_argument, model_options, opened
 from ptir.cli.shared.prompts import quoted
 from ptir.cli.shared.table import Ids
 from ptir.cli.shared.trace import trace_option, traced
@@ -60,9 +60,7 @@ def command(
     if out is not None and out.suffix not in SUFFIXES:
         raise click.UsageError(f"--out: {str(out)!r} does not end in {', '.join(SUFFIXES)}")
     given = ptir.Tokens(ids) if ids is not None else _read(file, name)
-    loading = ptir.load_model(
-        model, backend=backend, dtype=dtype, tokenizer=tokenizer, overrides=overrides
-    )
+    loading = opened(model, backend=backend, dtype=dtype, tokenizer=tokenizer, overrides=overrides)
     with loading as loaded, traced(trace, loaded):
         with ptir.profile.span("forward", "step"):
             logits = loaded.forward(given).numpy()

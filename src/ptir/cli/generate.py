@@ -10,7 +10,7 @@ import click
 import ptir
 from ptir.cli import FAILED
 from ptir.cli.shared import batch
-from ptir.cli.shared.model import facts, model_argument, model_options, text_model
+from ptir.cli.shared.model import facts, model_argument, model_options, opened, text_model
 from ptir.cli.shared.order import request, resolve, shown, with_settings
 from ptir.cli.shared.prompts import given
 from ptir.cli.shared.trace import trace_option, traced
@@ -87,9 +87,7 @@ def command(
     _check_batch(batch_file, out, prompt is not None or file is not None or echo)
     text = "" if show_config or batch_file else _prompt(prompt, file)
     dumping = ptir.dump(dump_dir, dump_mode) if dump_dir else nullcontext()
-    loading = ptir.load_model(
-        model, backend=backend, dtype=dtype, tokenizer=tokenizer, overrides=overrides
-    )
+    loading = opened(model, backend=backend, dtype=dtype, tokenizer=tokenizer, overrides=overrides)
     with dumping, loading as loaded, traced(trace, loaded):
         values = resolve(flags, loaded)
         options = request(values)

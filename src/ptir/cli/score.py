@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 import ptir
-from ptir.cli.shared.model import model_options, text_model
+from ptir.cli.shared.model import model_options, opened, text_model
 from ptir.cli.shared.prompts import quoted, read
 
 LARGEST_EXPONENT = 709  # e to this is a float
@@ -54,9 +54,7 @@ def command(
         raise click.UsageError("wanted a model and a file of text, or the file alone")
     model, file = names if len(names) == 2 else (None, names[0])
     text = read(Path(file))
-    loading = ptir.load_model(
-        model, backend=backend, dtype=dtype, tokenizer=tokenizer, overrides=overrides
-    )
+    loading = opened(model, backend=backend, dtype=dtype, tokenizer=tokenizer, overrides=overrides)
     rows: list[dict[str, Any]] = []
     with loading as loaded:
         about = {"model": loaded.path, "backend": loaded.backend}

@@ -7,6 +7,7 @@ from .derived import Derivation as Derivation
 from .derived import Derived as Derived
 from .derived import split as split
 from .derived import supply as supply
+from .derived import watch_derived as watch_derived
 from .dump import dump as dump
 from .plan import Plan as Plan
 from .plan import PlanKey as PlanKey

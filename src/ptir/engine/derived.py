@@ -4,17 +4,31 @@ Knows not how such values were found (`passes.fold_parameters` sets them apart),
 are on disk.
 """
 
+import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from threading import Lock
 from typing import Any
 from weakref import WeakValueDictionary
 
 from ptir import passes
 from ptir.backends import Backend, Executable, Handle
-from ptir.ir import PARAM, Input, Node, Program, Role, SpecError, param, postorder, transform
+from ptir.ir import (
+    PARAM,
+    Input,
+    Node,
+    Program,
+    Role,
+    SpecError,
+    TensorType,
+    param,
+    postorder,
+    transform,
+)
 
 from .kept import KEPT, Value
 from .source import Parameter
@@ -38,6 +52,13 @@ class Derived:
     name: str
     derivation: Derivation
     slots: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the value."""
+        type = self.derivation.program.results[0].type
+        assert isinstance(type, TensorType)
+        return type.dtype.nbytes(math.prod(type.static_shape))
 
 
 @dataclass(frozen=True)
@@ -109,7 +130,28 @@ def supply(
     """
     parameters = {slot: _parameter(sources[slot]) for one in derived for slot in one.slots}
     loans = _Loans(backend, parameters, Counter(slot for one in derived for slot in one.slots))
-    return [_fetch(one, loans) for one in derived]
+    there = list(accumulate(one.nbytes for one in derived))
+    handles = []
+    for one, done in zip(derived, there, strict=True):
+        handles.append(_fetch(one, loans))
+        for told in tuple(_watchers):
+            told(done, there[-1])
+    return handles
+
+
+_watchers: list[Callable[[int, int], None]] = []
+
+
+@contextmanager
+def watch_derived(told: Callable[[int, int], None]) -> Iterator[None]:
+    """Meanwhile `told(done, total)` hears how many bytes of the derived values of a plan are there,
+    of how many: after each of them, computed or not, in the thread that asks for it.
+    """
+    _watchers.append(told)
+    try:
+        yield
+    finally:
+        _watchers.remove(told)
 
 
 def _parameter(source: object) -> Parameter:

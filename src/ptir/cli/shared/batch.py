@@ -1,9 +1,8 @@
 """Many requests side by side: each is answered as it ends, and one that fails ends no other."""
 
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -16,6 +15,7 @@ from ptir.config import ConfigError
 from .lines import Line, answered, requests, unanswered
 from .model import facts, text_model
 from .order import Values, request
+from .progress import bar
 
 AHEAD = 16  # requests under way: those that decode, and some that wait for a place among them
 
@@ -27,17 +27,13 @@ def run(loaded: "ptir.LoadedModel", file: Path, out: Path | None, values: Values
     known = answered(out) if out is not None and resumes else {}
     left = unanswered(lines, known, out) if out is not None else lines
     began, failed, tokens = perf_counter(), 0, 0
-    bar: Any = nullcontext()
-    if sys.stderr is not None and sys.stderr.isatty():
-        bar = click.progressbar(length=len(lines), file=sys.stderr, show_pos=True)
-    with bar as progress, _opened(out) as write:
-        _advance(progress, len(lines) - len(left))
-        for line, said in answers(text_model(loaded), left, values):
+    done = len(lines) - len(left)
+    with bar(unit=" lines") as told, _opened(out) as write:
+        for number, (line, said) in enumerate(answers(text_model(loaded), left, values), done + 1):
             write(line.answer(said))
             failed += "error" in said
             tokens += len(said.get("token_ids", ()))
-            _advance(progress, 1)
-    done = len(lines) - len(left)
+            told(number, len(lines))
     parts = [f"{len(left)} {'line' if len(left) == 1 else 'lines'} run"]
     parts += [f"{done} done before"] if done else []
     parts += [f"{failed} failed"] if failed else []
@@ -102,8 +98,3 @@ def _opened(out: Path | None) -> Iterator[Callable[[str], None]]:
             file.flush()
 
         yield write
-
-
-def _advance(progress: Any, lines: int) -> None:
-    if progress is not None:
-        progress.update(lines)

@@ -1,12 +1,14 @@
 """Models as commands name them, and what commands tell of what they generated."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 import ptir
+from ptir.cli.shared.progress import bar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -50,6 +52,17 @@ def model_options(command: F) -> F:
     ):
         option(command)
     return command
+
+
+@contextmanager
+def opened(model: str | None, **how: Any) -> "Iterator[ptir.LoadedModel]":
+    """MODEL, as `ptir.load_model` opens it. What takes more than a second to be made of its weights
+    has a bar.
+    """
+    style = {"desc": "preparing weights", "unit": "B", "unit_scale": True, "leave": False}
+    weights = bar(after=1.0, **style)
+    with ptir.load_model(model, **how) as loaded, weights as told, ptir.engine.watch_derived(told):
+        yield loaded
 
 
 def causal_lm(loaded: "ptir.LoadedModel") -> "ptir.runtime.TextModel":
