@@ -100,8 +100,6 @@ INLINE float attention_exp_1(float x) { return attention_exp(vf_set(x))[0]; }
 /* soft_cap · tanh(score / soft_cap) */
 INLINE vf attention_capped(vf score, float cap) { return vf_tanh(score / cap) * cap; }
 
-INLINE vf attention_higher(vf a, vf b) { return vf_select(a > b, a, b); }
-
 /* What is taken off scores before exp: their maximum, or nothing where no key is seen. */
 INLINE vf attention_finite(vf top) {
     return vf_select(top == vf_set(-INFINITY), (vf){0}, top);

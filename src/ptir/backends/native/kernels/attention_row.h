@@ -7,9 +7,10 @@
 enum {
     ROW_CHUNK = 256, /* keys of one part: fixed, so that no result depends on the team */
     ROW_HEADS = 8,
+    ROW_SUMS = VL == 16 ? 16 : 8, /* that registers hold */
     ROW_LINE = 64, /* bytes that memory gives at once */
     ROW_STEP = 32, /* keys between two visits of the running sums */
-    ROW_AHEAD = ROW_STEP,
+    ROW_AHEAD = 16 << 10, /* bytes of keys or values from what is read to what is asked for */
     ROW_LANES = VL < ROW_HEADS ? ROW_HEADS : VL,
 };
 
@@ -40,7 +41,7 @@ static row_scratch row_memory(const attention_job *a, const ptir_team *team) {
 
 /* --- scores --- */
 
-/* The sums of eight vectors, in order. */
+/* The sums of ROW_SUMS vectors, in order. */
 #if VL == 4
 #define ROW_PAIRS(x, y)                                                                            \
     (__builtin_shufflevector(x, y, 0, 1, 4, 5) + __builtin_shufflevector(x, y, 2, 3, 6, 7))
@@ -50,60 +51,69 @@ INLINE void row_sums(const vf *s, float *to) {
     for (int i = 0; i < 8; i += 4)
         vf_store(to + i, ROW_ALL(ROW_PAIRS(s[i], s[i + 1]), ROW_PAIRS(s[i + 2], s[i + 3])));
 }
-#else
-typedef float row_vector __attribute__((vector_size(32)));
-#if VL == 8
-INLINE row_vector row_eight(vf x) { return x; }
-#else
-INLINE row_vector row_eight(vf x) {
-    return __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7) +
-           __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15);
+#elif VL == 8
+#define ROW_HALVES(x, y)                                                                           \
+    (__builtin_shufflevector(x, y, 0, 1, 2, 3, 8, 9, 10, 11) +                                     \
+     __builtin_shufflevector(x, y, 4, 5, 6, 7, 12, 13, 14, 15))
+#define ROW_PAIRS(x, y)                                                                            \
+    (__builtin_shufflevector(x, y, 0, 1, 8, 9, 4, 5, 12, 13) +                                     \
+     __builtin_shufflevector(x, y, 2, 3, 10, 11, 6, 7, 14, 15))
+INLINE void row_sums(const vf *s, float *to) {
+    vf x = ROW_PAIRS(ROW_HALVES(s[0], s[4]), ROW_HALVES(s[1], s[5]));
+    vf y = ROW_PAIRS(ROW_HALVES(s[2], s[6]), ROW_HALVES(s[3], s[7]));
+    vf_store(to, __builtin_shufflevector(x, y, 0, 2, 8, 10, 4, 6, 12, 14) +
+                     __builtin_shufflevector(x, y, 1, 3, 9, 11, 5, 7, 13, 15));
 }
-#endif
-INLINE row_vector row_halves(vf a, vf b) {
-    row_vector x = row_eight(a), y = row_eight(b);
-    return __builtin_shufflevector(x, y, 0, 1, 2, 3, 8, 9, 10, 11) +
-           __builtin_shufflevector(x, y, 4, 5, 6, 7, 12, 13, 14, 15);
+#else
+/* Halves of x, then halves of y; quarters of both, and so on. */
+INLINE vf row_halves(vf x, vf y) {
+    return __builtin_shufflevector(x, y, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
+           __builtin_shufflevector(x, y, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
 }
-INLINE row_vector row_pairs(row_vector x, row_vector y) {
-    return __builtin_shufflevector(x, y, 0, 1, 8, 9, 4, 5, 12, 13) +
-           __builtin_shufflevector(x, y, 2, 3, 10, 11, 6, 7, 14, 15);
+INLINE vf row_quarters(vf x, vf y) {
+    return __builtin_shufflevector(x, y, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) +
+           __builtin_shufflevector(x, y, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+}
+INLINE vf row_eighths(vf x, vf y) {
+    return __builtin_shufflevector(x, y, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29) +
+           __builtin_shufflevector(x, y, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+}
+INLINE vf row_lanes(vf x, vf y) {
+    return __builtin_shufflevector(x, y, 0, 2, 16, 18, 4, 6, 20, 22, 8, 10, 24, 26, 12, 14, 28, 30) +
+           __builtin_shufflevector(x, y, 1, 3, 17, 19, 5, 7, 21, 23, 9, 11, 25, 27, 13, 15, 29, 31);
 }
 INLINE void row_sums(const vf *s, float *to) {
-    row_vector x = row_pairs(row_halves(s[0], s[4]), row_halves(s[1], s[5]));
-    row_vector y = row_pairs(row_halves(s[2], s[6]), row_halves(s[3], s[7]));
-    row_vector sums = __builtin_shufflevector(x, y, 0, 2, 8, 10, 4, 6, 12, 14) +
-                      __builtin_shufflevector(x, y, 1, 3, 9, 11, 5, 7, 13, 15);
-    memcpy(to, &sums, sizeof sums);
+    vf fours[4]; /* sums i, i + 4, i + 8 and i + 12, each in four lanes */
+    for (int i = 0; i < 4; i++)
+        fours[i] = row_quarters(row_halves(s[i], s[i + 4]), row_halves(s[i + 8], s[i + 12]));
+    vf_store(to, row_lanes(row_eighths(fours[0], fours[1]), row_eighths(fours[2], fours[3])));
 }
 #endif
 
-/* Keys or values in whole vectors, rows `stride` bytes apart. */
+/* Keys or values in whole vectors, rows `stride` bytes apart. `ahead` is the distance between a row
+ * and the one that memory is asked for meanwhile. */
 typedef struct {
     const char *data;
-    int64_t stride, count, depth;
+    int64_t stride, count, depth, ahead;
 } row_view;
 
-/* Asks for bytes of a row ROW_AHEAD rows on: with several heads the arithmetic takes about as long
- * as memory does, and they overlap only so. One head in f32 is faster left alone. */
-INLINE void row_ask(const char *row, int64_t stride, int64_t bytes, int heads, int dtype) {
-    if (heads == 1 && dtype == PTIR_f32) return;
-    for (int64_t i = 0; i < bytes; i += ROW_LINE)
-        __builtin_prefetch(row + ROW_AHEAD * stride + i, 0, 3);
+/* Arithmetic takes about as long as memory does, and they overlap only so. */
+INLINE void row_ask(const row_view *view, const char *at, int64_t bytes) {
+    for (int64_t i = 0; i < bytes; i += ROW_LINE) __builtin_prefetch(at + view->ahead + i, 0, 3);
 }
 
-/* score[key][head] for 8 / heads keys at once; keys behind the last repeat it. */
+/* score[key][head] for ROW_SUMS / heads keys at once; keys behind the last repeat it. */
 INLINE void row_scores(int heads, int dtype, const row_view *k, const float *q, float *score) {
-    const int keys = ROW_HEADS / heads, bytes = dtype == PTIR_f32 ? 4 : 2;
-    for (int64_t key = 0; key < k->count; key += keys, score += ROW_HEADS) {
-        const char *row[ROW_HEADS];
-        vf sum[ROW_HEADS] = {{0}};
+    const int keys = ROW_SUMS / heads, bytes = dtype == PTIR_f32 ? 4 : 2;
+    for (int64_t key = 0; key < k->count; key += keys, score += ROW_SUMS) {
+        const char *row[ROW_SUMS];
+        vf sum[ROW_SUMS] = {{0}};
         for (int i = 0; i < keys; i++) {
             row[i] = k->data + attention_least(key + i, k->count - 1) * k->stride;
-            row_ask(row[i], k->stride, k->depth * bytes, heads, dtype);
+            row_ask(k, row[i], k->depth * bytes);
         }
         for (int64_t d = 0; d < k->depth; d += VL) {
-            vf x[ROW_HEADS];
+            vf x[ROW_SUMS];
             for (int i = 0; i < keys; i++) x[i] = vf_load_as(row[i], d, dtype);
             for (int h = 0; h < heads; h++) {
                 vf y = vf_load(q + h * k->depth + d);
@@ -126,7 +136,7 @@ INLINE void row_mix_columns(
     const char *row = v->data;
     const int bytes = dtype == PTIR_f32 ? 4 : 2;
     for (int64_t key = 0; key < v->count; key++, row += v->stride, score += heads) {
-        row_ask(row + d * bytes, v->stride, wide * VL * bytes, heads, dtype);
+        row_ask(v, row + d * bytes, wide * VL * bytes);
         for (int w = 0; w < wide; w++) {
             vf x = vf_load_as(row, d + w * VL, dtype);
             for (int h = 0; h < heads; h++) sum[h][w] += vf_set(score[h]) * x;
@@ -141,13 +151,13 @@ INLINE void row_mix_step(
     int heads, int dtype, const row_view *v, const float *score, float *mixed
 ) {
     int64_t d = 0;
-    if (heads == 1)
+    if (heads * 8 <= ROW_SUMS)
         for (; d + 8 * VL <= v->depth; d += 8 * VL)
             row_mix_columns(heads, 8, dtype, v, d, score, mixed);
-    if (heads <= 2)
+    if (heads * 4 <= ROW_SUMS)
         for (; d + 4 * VL <= v->depth; d += 4 * VL)
             row_mix_columns(heads, 4, dtype, v, d, score, mixed);
-    if (heads <= 4)
+    if (heads * 2 <= ROW_SUMS)
         for (; d + 2 * VL <= v->depth; d += 2 * VL)
             row_mix_columns(heads, 2, dtype, v, d, score, mixed);
     for (; d < v->depth; d += VL) row_mix_columns(heads, 1, dtype, v, d, score, mixed);
@@ -197,8 +207,9 @@ static row_loop row_pick(const row_loop all[3][4], int heads, int dtype) {
 
 static row_view row_lies(const ptir_tensor *t, int64_t b, int64_t group, attention_range keys) {
     int64_t stride = t->stride[2] * ptir_bytes(t->dtype);
+    int64_t rows = ROW_AHEAD / attention_most(1, t->size[3] * ptir_bytes(t->dtype));
     return (row_view){.data = attention_at(t, b, group, keys.lo, 0), .stride = stride,
-                      .count = keys.hi - keys.lo, .depth = t->size[3]};
+                      .count = keys.hi - keys.lo, .depth = t->size[3], .ahead = rows * stride};
 }
 
 static row_view row_copied(const ptir_tensor *t, const row_view *all, int64_t from, float *tile) {
@@ -248,21 +259,20 @@ static void row_weigh(int heads, float *score, int64_t count, float *top, float 
     for (int v = 0; v < N; v++) high[v] = vf_set(-INFINITY);
     for (int64_t i = 0; i < count; i += ROW_LANES)
         for (int v = 0; v < N; v++)
-            high[v] = attention_higher(vf_load(score + i + v * VL), high[v]);
-    memcpy(lane, high, sizeof lane);
+            high[v] = vf_higher(vf_load(score + i + v * VL), high[v]);
+    for (int v = 0; v < N; v++) vf_store(lane + v * VL, high[v]);
     for (int h = 0; h < heads; h++) top[h] = -INFINITY, total[h] = 0;
     for (int i = 0; i < ROW_LANES; i++)
         if (lane[i] > top[i % heads]) top[i % heads] = lane[i];
     for (int i = 0; i < ROW_LANES; i++) lane[i] = top[i % heads];
-    memcpy(high, lane, sizeof lane);
-    for (int v = 0; v < N; v++) high[v] = attention_finite(high[v]);
+    for (int v = 0; v < N; v++) high[v] = attention_finite(vf_load(lane + v * VL));
     for (int64_t i = 0; i < count; i += ROW_LANES)
         for (int v = 0; v < N; v++) {
             vf e = attention_exp(vf_load(score + i + v * VL) - high[v]);
             vf_store(score + i + v * VL, e);
             sum[v] += e;
         }
-    memcpy(lane, sum, sizeof lane);
+    for (int v = 0; v < N; v++) vf_store(lane + v * VL, sum[v]);
     for (int i = 0; i < ROW_LANES; i++) total[i % heads] += lane[i];
 }
 

@@ -238,7 +238,7 @@ static void tile_weigh(const tile_block *t, int64_t count, float *score, vf *kee
     for (int v = 0; v < 2; v++) top[v] = vf_load(t->top + v * VL);
     for (int64_t i = 0; i < count; i++)
         for (int v = 0; v < 2; v++)
-            top[v] = attention_higher(vf_load(score + i * TILE_LANES + v * VL), top[v]);
+            top[v] = vf_higher(vf_load(score + i * TILE_LANES + v * VL), top[v]);
     for (int v = 0; v < 2; v++) {
         vf was = vf_load(t->top + v * VL);
         vf_store(t->top + v * VL, top[v]);

@@ -106,18 +106,18 @@ static float rows_most(const float *p, int64_t n) {
     for (; i + 4 * VL <= n; i += 4 * VL) {
         vf w = vf_load(p + i), x = vf_load(p + i + VL);
         vf y = vf_load(p + i + 2 * VL), z = vf_load(p + i + 3 * VL);
-        a = vf_select(w > a, w, a);
-        b = vf_select(x > b, x, b);
-        c = vf_select(y > c, y, c);
-        d = vf_select(z > d, z, d);
+        a = vf_higher(w, a);
+        b = vf_higher(x, b);
+        c = vf_higher(y, c);
+        d = vf_higher(z, d);
     }
     for (; i + VL <= n; i += VL) {
         vf w = vf_load(p + i);
-        a = vf_select(w > a, w, a);
+        a = vf_higher(w, a);
     }
-    a = vf_select(b > a, b, a);
-    c = vf_select(d > c, d, c);
-    a = vf_select(c > a, c, a);
+    a = vf_higher(b, a);
+    c = vf_higher(d, c);
+    a = vf_higher(c, a);
     float most = -INFINITY;
     for (int j = 0; j < VL; j++) most = a[j] > most ? a[j] : most;
     for (; i < n; i++) most = p[i] > most ? p[i] : most;

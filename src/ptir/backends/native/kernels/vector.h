@@ -33,6 +33,17 @@ INLINE void vh_store(uint16_t *p, vh v) { memcpy(p, &v, sizeof v); }
 /* mask is all ones where a lane is taken from a */
 INLINE vf vf_select(vi mask, vf a, vf b) { return (vf)((mask & (vi)a) | (~mask & (vi)b)); }
 
+/* The higher one, b where either is NaN. */
+INLINE vf vf_higher(vf a, vf b) {
+#if VL == 16
+    return (vf)_mm512_max_ps((__m512)a, (__m512)b);
+#elif VL == 8
+    return (vf)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+    return vf_select(a > b, a, b);
+#endif
+}
+
 INLINE float vf_sum(vf v) {
     float part[VL];
     memcpy(part, &v, sizeof v);
