@@ -42,6 +42,7 @@ if MACHINE == "x86_64":
     avx512 = "-mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512"
     LEVELS["avx512"] = f"{avx512} -mfma -mf16c"
     LEVELS["avx512_bf16"] = f"{LEVELS['avx512']} -mavx512bf16"
+    LEVELS["amx"] = f"{LEVELS['avx512_bf16']} -mamx-tile -mamx-bf16"
 
 # An old compiler, or one without its headers, fails here and not halfway through the kernels.
 PROBE = """

@@ -1,9 +1,10 @@
-"""Runs the kernels' tests on other builds of them: with sanitizers, and for another machine.
+"""Runs the kernels' tests on other builds of them: with sanitizers, and for other machines.
 
 Knows how they are built and where the tests are; what they check is theirs.
 """
 
 import os
+import platform
 import shlex
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 KERNELS = ROOT / "src/ptir/backends/native/kernels"
 DRIVER = ROOT / "tests/native/driver.c"
+AMX = ROOT / "tests/native/amx.c"
 
 OUT_OF_MEMORY = "test_threads_that_get_no_memory_are_done_without"
 
@@ -87,14 +89,40 @@ def aarch64(*tests: str) -> int:
         return run([*command, *(tests or ["tests/native"])], os.environ | driver)
 
 
+def amx(*tests: str) -> int:
+    """Build the kernels, AMX among them, and run tests where its instructions are emulated."""
+    if platform.machine() not in ("x86_64", "AMD64") or not shutil.which("cc"):
+        sys.exit("./dev amx: needs an x86-64 machine with a C compiler named cc")
+    with tempfile.TemporaryDirectory() as folder:
+        library, emulator = Path(folder, "libptir.so"), Path(folder, "amx.so")
+        if code := run([sys.executable, "hatch_build.py", str(library), "-DPTIR_EMULATED_AMX"]):
+            return code
+        flags = ["-shared", "-fPIC", "-O2", "-mfma", "-ffp-contract=off", "-Wall", "-Werror"]
+        if code := run(["cc", *flags, AMX, "-o", emulator, "-lm"]):
+            return code
+        loaded = {"PTIR_LIBRARY": str(library)}
+        there = (
+            "from ptir.backends.native.library import library; exit('amx' not in library().levels)"
+        )
+        if run([sys.executable, "-c", there], os.environ | loaded):
+            print("./dev amx: compiled; not run: the rest of it needs a processor with AVX512_BF16")
+            return 0
+        command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:faulthandler"]
+        env = os.environ | loaded | {"LD_PRELOAD": str(emulator)}
+        return run([*command, *(tests or ["tests/native"])], env)
+
+
 def main() -> int:
     name, *args = sys.argv[1:] or [""]
+    if name == "amx":
+        return amx(*args)
     if name == "sanitize":
         return sanitize(*args)
     if name == "aarch64":
         return aarch64(*args)
     sys.exit(
-        "usage: python tools/kernels.py sanitize [address|thread [TEST]...] | aarch64 [TEST]..."
+        "usage: python tools/kernels.py "
+        "sanitize [address|thread [TEST]...] | aarch64 [TEST]... | amx [TEST]..."
     )
 
 

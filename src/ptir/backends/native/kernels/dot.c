@@ -105,16 +105,18 @@ static void dot_grid(const dot_job *job, const ptir_team *team) {
     gemm_grid g = gemm_cut(&d, job->batch, team->size);
     int64_t id = team->id, column = id % g.columns, row = id / g.columns % g.rows;
     int64_t item = id / (g.columns * g.rows);
-    int64_t panels = dot_blocks(d.n, DOT_PANEL), tiles = tile_count(d.m);
-    int64_t i = tiles * row / g.rows * DOT_ROWS, j = panels * column / g.columns * DOT_PANEL;
-    int64_t i_end = dot_least(d.m, tiles * (row + 1) / g.rows * DOT_ROWS);
+    int64_t panels = dot_blocks(d.n, DOT_PANEL), tiles = tile_count(&d, d.m), high = tile_height(&d);
+    int64_t i = tiles * row / g.rows * high, j = panels * column / g.columns * DOT_PANEL;
+    int64_t i_end = dot_least(d.m, tiles * (row + 1) / g.rows * high);
     int64_t j_end = dot_least(d.n, panels * (column + 1) / g.columns * DOT_PANEL);
     int64_t end = job->batch * (item + 1) / g.items;
+    if (tile_is_amx(&d)) amx_begin(d.m);
     for (int64_t at = job->batch * item / g.items; at < end; at++) {
         d = dot_item_at(job, at);
         if (packed_fits(&d)) packed_part(&d, i, i_end, j, j_end, (float *)team->scratch);
         else gemm_part(&d, i, i_end, j, j_end, (float *)team->scratch);
     }
+    if (tile_is_amx(&d)) amx_end();
 }
 
 static void dot_whole(const dot_job *job, whole_product product, const ptir_team *team) {

@@ -48,6 +48,8 @@ static void chain_finish(const dot_item *d, int64_t i, int64_t rows, int64_t j, 
 }
 
 static void panel_finish(const dot_item *d, int64_t i, int64_t rows, int64_t j, float *sums) {
-    if (d->chain) chain_finish(d, i, rows, j, sums);
-    else dot_finish_tile(d, i, rows, j, sums);
+    if (!d->chain) dot_finish_tile(d, i, rows, j, sums);
+    else
+        for (int64_t r = 0; r < rows; r += DOT_ROWS)
+            chain_finish(d, i + r, dot_least(DOT_ROWS, rows - r), j, sums + r * DOT_PANEL);
 }

@@ -1,8 +1,5 @@
 /* Products with more than a few rows (Goto and van de Geijn 2008): w and x go to the scratch memory
  * in blocks, as f32 or as pairs of bf16, w in panels; tiles go over one block of k after the other.
- *
- * A level with tile instructions for bf16 gets its own way beside this one, chosen where dot.c
- * chooses.
  */
 
 enum {
@@ -161,16 +158,16 @@ typedef struct {
 static void gemm_multiply(
     const dot_item *d, const gemm_block *b, const gemm_scratch *memory, float *sums
 ) {
-    int64_t tiles = tile_count(b->rows);
+    int64_t tiles = tile_count(d, b->rows);
     int last = b->k + b->deep == dot_units(d);
     int way = d->pairs ? PTIR_pairs : PTIR_f32;
     dot_tile t = {.x_row = GEMM_STEP, .deep = b->deep, .first = !b->k};
     for (int64_t at = 0; at < b->columns; at += DOT_PANEL) {
         t.w = (const char *)(memory->w + at * b->deep);
         for (int64_t i = 0; i < tiles; i++, sums += DOT_TILE) {
-            int64_t row = b->rows * i / tiles, m = b->rows * (i + 1) / tiles - row;
+            int64_t row = tile_first(d, b->rows, i), m = tile_first(d, b->rows, i + 1) - row;
             t.x = memory->x + row * GEMM_STEP, t.sums = sums;
-            tile_multiply(way, m, &t);
+            tile_multiply(d, way, m, &t);
             if (last) panel_finish(d, b->i + row, m, b->j + at, sums);
         }
     }
@@ -192,7 +189,7 @@ static void gemm_over_k(
             b.rows = dot_least(GEMM_ROWS, i + rows - b.i);
             dot_pack_x(d, b.i, b.rows, b.k, b.deep, memory->x, GEMM_STEP);
             gemm_multiply(d, &b, memory, sums);
-            sums += tile_count(b.rows) * panels * DOT_TILE;
+            sums += tile_count(d, b.rows) * panels * DOT_TILE;
         }
     }
 }
@@ -223,14 +220,15 @@ typedef struct {
 
 /* The work of the busiest thread, about: multiplying, and packing or fetching what it needs. */
 static int64_t gemm_cost(const dot_item *d, int64_t batch, const gemm_grid *g) {
-    int64_t rows = dot_blocks(tile_count(d->m), g->rows) * DOT_ROWS;
+    int64_t rows = dot_blocks(tile_count(d, d->m), g->rows) * tile_height(d);
     int64_t columns = dot_blocks(dot_blocks(d->n, DOT_PANEL), g->columns) * DOT_PANEL;
     return dot_blocks(batch, g->items) * (rows * columns + 16 * columns + 8 * rows);
 }
 
 static gemm_grid gemm_cut(const dot_item *d, int64_t batch, int64_t threads) {
     gemm_grid best = {1, 1, threads};
-    int64_t most_items = dot_least(batch, threads), most_rows = dot_least(tile_count(d->m), threads);
+    int64_t most_items = dot_least(batch, threads);
+    int64_t most_rows = dot_least(tile_count(d, d->m), threads);
     for (int64_t items = 1; items <= most_items; items++)
         for (int64_t rows = 1; rows <= most_rows; rows++) {
             if (threads % (items * rows)) continue;

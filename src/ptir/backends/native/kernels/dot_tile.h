@@ -16,6 +16,8 @@
 enum {
     DOT_TILE = DOT_ROWS * DOT_PANEL, /* elements */
     PANEL_VECTORS = DOT_PANEL / VL,
+    DOT_AMX_ROWS = 32, /* of a tile in tile registers */
+    DOT_WORDS = 16,    /* k is cut at multiples of so many units, as those need it */
     DOT_VECTORS = 2, /* columns of a tile, but for */
     DOT_WIDE = 8,    /* sums of at most so many vectors, which take the whole panel */
     DOT_BUSY = 3,    /* rows that keep the machine too busy to fetch by itself what comes */
@@ -32,6 +34,11 @@ typedef struct {
     int64_t ahead; /* bytes of w from what is multiplied to what memory is asked for, or 0 */
     int first;     /* whether sums begin here */
 } dot_tile;
+
+#include "dot_amx.h"
+
+/* Whether w is multiplied in tile registers. */
+static int tile_is_amx(const dot_item *d) { return DOT_AMX && d->packed && d->pairs; }
 
 /* Bytes of a unit, or of a word with two. */
 INLINE int64_t panel_row(int way) { return DOT_PANEL * (way == PTIR_f16 ? 2 : 4); }
@@ -102,7 +109,11 @@ INLINE void tile_rows(int m, const dot_tile *t, int way) {
 X(f32) X(bf16) X(f16) X(pairs)
 #undef X
 
-static void tile_multiply(int way, int64_t m, const dot_tile *t) {
+static void tile_multiply(const dot_item *d, int way, int64_t m, const dot_tile *t) {
+    if (tile_is_amx(d)) {
+        amx_tile(m, t);
+        return;
+    }
     switch (way) {
     case PTIR_pairs: tile_pairs(m, t); break;
     case PTIR_f32: tile_f32(m, t); break;
@@ -111,10 +122,25 @@ static void tile_multiply(int way, int64_t m, const dot_tile *t) {
     }
 }
 
-static int64_t tile_count(int64_t rows) { return dot_blocks(rows, DOT_ROWS); }
+static int64_t tile_height(const dot_item *d) { return tile_is_amx(d) ? DOT_AMX_ROWS : DOT_ROWS; }
+static int64_t tile_count(const dot_item *d, int64_t rows) {
+    return dot_blocks(rows, tile_height(d));
+}
+
+/* The first row of tile i: all have about as many, but for those that are full or the last. */
+static int64_t tile_first(const dot_item *d, int64_t rows, int64_t i) {
+    if (tile_is_amx(d)) return dot_least(rows, i * DOT_AMX_ROWS);
+    return rows * i / tile_count(d, rows);
+}
+
+/* The rows that there must be room for. */
+static int64_t tile_room(const dot_item *d, int64_t rows) {
+    return tile_is_amx(d) ? dot_blocks(rows, DOT_AMX_ROWS / 2) * (DOT_AMX_ROWS / 2) : rows;
+}
 
 /* Whether one tile takes so many rows of a whole panel. */
-static int tile_goes_once(int64_t rows) {
+static int tile_goes_once(const dot_item *d, int64_t rows) {
+    if (tile_is_amx(d)) return rows <= DOT_AMX_ROWS;
     return rows <= (PANEL_VECTORS == DOT_VECTORS ? DOT_ROWS : DOT_WIDE / PANEL_VECTORS);
 }
 
@@ -161,9 +187,9 @@ static int64_t unit_elements(const dot_item *d, int64_t k, int64_t deep) {
     return dot_least(2 * deep, d->k - 2 * k);
 }
 
-/* Where part `cut` of k begins: parts end no word halfway. */
+/* Where part `cut` of k begins. */
 INLINE int64_t unit_cut(int64_t units, int64_t cut, int64_t cuts) {
-    return dot_least(units, dot_blocks(units, 2) * cut / cuts * 2);
+    return dot_least(units, dot_blocks(units, DOT_WORDS) * cut / cuts * DOT_WORDS);
 }
 
 /* Rows of x as units from unit k on. */
