@@ -8,6 +8,10 @@ from importlib import import_module
 
 import lazy_loader
 
+from .version import VERSION
+
+__version__ = VERSION
+
 _listed, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 

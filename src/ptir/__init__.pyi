@@ -37,3 +37,5 @@ from .tensor import stack as stack
 from .tensor import where as where
 from .tensor import zeros as zeros
 from .trace import trace as trace
+
+__version__: str

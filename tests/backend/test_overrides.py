@@ -400,7 +400,7 @@ def foreign(file: Path) -> None:
 
 
 def older(file: Path) -> None:
-    version = winners.package_version()
+    version = ptir.__version__
     file.write_text(file.read_text().replace(f'"version": "{version}"', '"version": "0.0.1"', 1))
 
 

@@ -2,13 +2,14 @@
 
 import json
 import re
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from ptir import backends, cli, ir, load_model
+from ptir import __version__, backends, cli, ir, load_model
 from ptir.checkpoint import save
 from ptir.cli import commands
 from ptir.runtime import load
@@ -28,6 +29,11 @@ def test_help_lists_every_command_with_its_line(ptir):
     rows = re.findall(r"^  (\w+) +(\S.{20,})$", listed, re.MULTILINE)
     assert [name for name, _ in rows] == COMMANDS
     assert {"backends", "generate", "ir", "show"} <= set(COMMANDS)
+
+
+def test_the_version_is_that_of_the_installed_package(ptir):
+    assert ptir("--version").out == f"ptir, version {version('ptir')}\n"
+    assert __version__ == version("ptir")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

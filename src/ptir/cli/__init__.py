@@ -69,7 +69,7 @@ def _summary(name: str) -> str:
 @click.group(
     cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
-@click.version_option(package_name="ptir")
+@click.version_option(ptir.__version__)
 def commands() -> None:
     """Run language models, and look at the programs that they are made of."""
 

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from itertools import count
 from pathlib import Path
 from threading import Lock
@@ -30,6 +29,7 @@ from ptir.checkpoint import Checkpoint, CheckpointError, save
 from ptir.ir import Program, PtirError, TensorType
 from ptir.params import ParamSpec, base_param_id
 from ptir.passes.derive import derived_id
+from ptir.version import VERSION
 
 from .source import Array, Parameter
 
@@ -44,8 +44,6 @@ _OWN = "ptir."  # the package's kernels have versions, see `ops.custom_call`
 _FORMAT = "GPTRSCHK 3"
 _NAME = "[0-9a-f]" * 32 + ".gptrs"
 _DOMAIN = b"ptir:kept:v1\0"
-
-VERSION = version("ptir")  # another one may compute otherwise
 
 LOG = logging.getLogger("ptir.engine")
 

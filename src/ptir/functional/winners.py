@@ -8,7 +8,6 @@ import platform
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from threading import RLock
 
@@ -17,6 +16,7 @@ import msgspec
 from ptir import config
 from ptir.checkpoint.atomic import replace_file
 from ptir.ir import PtirError
+from ptir.version import VERSION
 
 MAX_BYTES = 8 << 20  # of a file that is read
 MAX_WINNERS = 4096  # in a file; the oldest go first
@@ -62,14 +62,9 @@ def cpu() -> str:
     return model[1].strip() if model else platform.processor() or platform.machine()
 
 
-@functools.cache
-def package_version() -> str:
-    return version("ptir")
-
-
 def path() -> Path:
     """Where winners are kept for this processor and this version."""
-    name = re.sub(r"[^a-z0-9.]+", "-", f"{cpu()} {package_version()}".lower())
+    name = re.sub(r"[^a-z0-9.]+", "-", f"{cpu()} {VERSION}".lower())
     return config.cache_folder() / f"winners-{name}.json"
 
 
@@ -87,7 +82,7 @@ def stored() -> list[Winner]:
     except (OSError, ValueError, RecursionError) as error:
         LOG.warning("%s is ignored: %s", file, error)
         return []
-    if (found.cpu, found.version) != (cpu(), package_version()):
+    if (found.cpu, found.version) != (cpu(), VERSION):
         LOG.warning("%s is ignored: it is of %s, ptir %s", file, found.cpu, found.version)
         return []
     return found.winners
@@ -143,7 +138,7 @@ def _measured(call: Call, times: Mapping[str, float]) -> Winner:
 def _store(winner: Winner) -> None:
     """Add a winner to the file; one that cannot be written costs a later measurement, no more."""
     others = [w for w in stored() if w.call != winner.call]
-    file = File(cpu(), package_version(), [*others, winner][-MAX_WINNERS:])
+    file = File(cpu(), VERSION, [*others, winner][-MAX_WINNERS:])
     try:
         path().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         replace_file(path(), [msgspec.json.format(msgspec.json.encode(file), indent=1)])
