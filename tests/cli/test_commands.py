@@ -31,11 +31,6 @@ def test_help_lists_every_command_with_its_line(ptir):
     assert {"backends", "generate", "ir", "show"} <= set(COMMANDS)
 
 
-def test_the_version_is_that_of_the_installed_package(ptir):
-    assert ptir("--version").out == f"ptir, version {version('ptir')}\n"
-    assert __version__ == version("ptir")
-
-
 @pytest.mark.parametrize("name", COMMANDS)
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 def test_every_command_has_help_for_every_option(ptir, name, flag):
@@ -61,10 +56,10 @@ def test_an_unknown_command_is_2_with_the_nearest(ptir):
     assert "No such command 'xyz'" in ptir("xyz").err
 
 
-def test_the_version_is_told(ptir):
+def test_the_version_is_that_of_the_installed_package(ptir):
     done = ptir("--version")
-    assert done.code == 0
-    assert done.out.split()[-1].count(".") == 2
+    assert (done.code, done.out) == (0, f"ptir, version {version('ptir')}\n")
+    assert __version__ == version("ptir")
 
 
 # --- show ---
