@@ -11,7 +11,19 @@ from typing import Any, NamedTuple, final
 import numpy as np
 
 from ptir import ops, profile
-from ptir.ir import PARAM, Input, Node, Program, SpecError, bind, param, rebuild
+from ptir.ir import (
+    PARAM,
+    Attrs,
+    Input,
+    Node,
+    Op,
+    Program,
+    SpecError,
+    Type,
+    bind,
+    param,
+    rebuild,
+)
 from ptir.ops.evaluate import Interpreter
 
 from .handle import Array, Handle
@@ -140,14 +152,17 @@ class Executable:
 
     def _check(self, symbols: Mapping[str, int]) -> None:
         """Hold every type rule against the sizes that are known now; raises `SpecError`."""
-        if not symbols:
-            return
-        for program in self.program.nested:
-            for node in program.nodes:
-                if node.op in (PARAM, ops.composite, ops.call) or not _is_symbolic(node):
-                    continue
-                types = [x.type.substitute(symbols) for x in node.operands]
-                node.op.infer(*types, **node.attrs.substitute(symbols))
+        if symbols:
+            for op, types, attrs in self._rules:
+                op.infer(*[t.substitute(symbols) for t in types], **attrs.substitute(symbols))
+
+    @cached_property
+    def _rules(self) -> Sequence[tuple[Op, tuple[Type, ...], Attrs]]:
+        """What is left to check once sizes are known: layers ask the same again and again."""
+        nodes = (node for program in self.program.nested for node in program.nodes)
+        rules = {(n.op, tuple([x.type for x in n.operands]), n.attrs): None for n in nodes}
+        known = (PARAM, ops.composite, ops.call)
+        return [rule for rule in rules if rule[0] not in known and _is_symbolic(*rule[1:])]
 
     # --- running ---
 
@@ -209,8 +224,8 @@ def _alone(node: Node) -> Program:
     return Program(tuple(Input(x.type) for x in node.operands), (rebuild(node, operands),))
 
 
-def _is_symbolic(node: Node) -> bool:
-    return bool(node.attrs.symbols or any(x.type.symbols for x in node.operands))
+def _is_symbolic(types: Sequence[Type], attrs: Attrs) -> bool:
+    return bool(attrs.symbols or any(t.symbols for t in types))
 
 
 def _read(operand: Any, run: Run) -> Any:
