@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from statistics import median
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
-from benchmarks import Row
+from benchmarks import Row, ceilings
 from tests.native.calling import call
 
 try:
@@ -22,6 +23,9 @@ CHUNK = 256  # keys of a part in the workspace
 THREADS = 2
 DEPTH = 64
 REPEATS = 7
+PAUSE = 0.05  # seconds
+
+Way = Callable[[int], Any]  # that many calls
 
 
 def rows() -> list[Row]:
@@ -29,7 +33,7 @@ def rows() -> list[Row]:
     found = []
     for dtype in (np.float32, ml_dtypes.bfloat16):
         for context in (128, 1024, 8192):
-            found += _decode(np.dtype(dtype), context, calls=max(2, 20_000 // context))
+            found += _decode(np.dtype(dtype), context, calls=max(10, 20_000 // context))
     return found + _prefill(512)
 
 
@@ -39,30 +43,26 @@ def _decode(dtype: np.dtype[Any], context: int, calls: int) -> list[Row]:
     parts = np.empty(32 * math.ceil(context / CHUNK) * (DEPTH + 2), np.float32)
     flags, out = CAUSAL | PAST | WORKSPACE, np.empty_like(q)
 
-    def attend(threads: int) -> None:
+    def attend(threads: int) -> Way:
         words = flags, DEPTH**-0.5, 0.0, 0
-        call("attention", *words, q, k, v, out, past, parts, threads=threads)
+        return _often(lambda: call("attention", *words, q, k, v, out, past, parts, threads=threads))
 
-    ways: dict[str, Callable[[], Any]] = {
-        f"attention, {THREADS} threads": lambda: attend(THREADS),
-        "attention, 1 thread": lambda: attend(1),
-        "reading k and v, 1 thread": lambda: (_read(k), _read(v)),
-    }
+    ways = {}
+    for threads in (THREADS, 1):
+        ways[f"attention, {threads} threads"] = attend(threads)
+        ways[f"reading k and v, {threads} threads"] = partial(ceilings.read, threads, [k, v])
     if torch is not None:
-        ways["Torch"] = _torch(q, k, v, enable_gqa=True)
+        ways["Torch"] = _often(_torch(q, k, v, enable_gqa=True))
     return _measure(f"decode {dtype.name} {context}", ways, calls)
 
 
 def _prefill(length: int) -> list[Row]:
     q, k, v = _values(np.dtype(np.float32), *[(12, length)] * 3)
     out = np.empty_like(q)
-    ways: dict[str, Callable[[], Any]] = {
-        "attention": lambda: call(
-            "attention", CAUSAL, DEPTH**-0.5, 0.0, 0, q, k, v, out, threads=THREADS
-        )
-    }
+    words = CAUSAL, DEPTH**-0.5, 0.0, 0
+    ways = {"attention": _often(lambda: call("attention", *words, q, k, v, out, threads=THREADS))}
     if torch is not None:
-        ways["Torch"] = _torch(q, k, v, is_causal=True)
+        ways["Torch"] = _often(_torch(q, k, v, is_causal=True))
     return _measure(f"prefill float32 {length}", ways, 3)
 
 
@@ -71,9 +71,12 @@ def _values(dtype: np.dtype[Any], *sizes: tuple[int, int]) -> list[np.ndarray[An
     return [random.standard_normal((1, *size, DEPTH)).astype(dtype) for size in sizes]
 
 
-def _read(x: np.ndarray[Any, Any]) -> Any:
-    """All bytes once."""
-    return np.bitwise_or.reduce(x.reshape(-1).view(np.uint64))
+def _often(run: Callable[[], Any]) -> Way:
+    def repeat(calls: int) -> None:
+        for _ in range(calls):
+            run()
+
+    return repeat
 
 
 def _torch(*arrays: np.ndarray[Any, Any], **options: bool) -> Callable[[], Any]:
@@ -87,16 +90,18 @@ def _torch(*arrays: np.ndarray[Any, Any], **options: bool) -> Callable[[], Any]:
     return lambda: torch.nn.functional.scaled_dot_product_attention(*given, **options)
 
 
-def _measure(name: str, ways: dict[str, Callable[[], Any]], calls: int) -> list[Row]:
-    """Microseconds a call; the ways take turns, so that all meet the same state of the machine."""
+def _measure(name: str, ways: dict[str, Way], calls: int) -> list[Row]:
+    """Microseconds a call; the ways take turns, so that all meet the same state of the machine, and
+    wait for the threads of the one before, which spin for a while.
+    """
     times: dict[str, list[float]] = {way: [] for way in ways}
-    for repeat in range(REPEATS + 1):
+    for _ in range(REPEATS):
         for way, run in ways.items():
+            sleep(PAUSE)
+            run(1)
             begun = perf_counter()
-            for _ in range(calls):
-                run()
-            if repeat:  # the first one warms up
-                times[way].append((perf_counter() - begun) / calls * 1e6)
+            run(calls)
+            times[way].append((perf_counter() - begun) / calls * 1e6)
     return [
         Row(f"{name}: {way}", "µs", median(t), min(t), max(t), REPEATS) for way, t in times.items()
     ]

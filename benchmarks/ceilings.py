@@ -7,7 +7,7 @@ import functools
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -63,15 +63,28 @@ def bandwidth(threads: int, size: int = LARGE) -> float:
     """Bytes a second that the threads read of a buffer, each its own part: by sums, or without a C
     compiler by the C library's search for a byte that is not there.
     """
-    start, part, library = _aligned(_buffer(size)), size // threads // PAGE * PAGE, _library()
+    start, part = _aligned(_buffer(size)), size // threads // PAGE * PAGE
+    return part * threads / _seconds(threads, lambda i: _read(start + i * part, part))
 
-    def read(thread: int) -> None:
-        if library is None:
-            _memchr()(start + thread * part, 0, part)
-        else:
-            library.read_once(start + thread * part, part)
 
-    return part * threads / _seconds(threads, read)
+def read(threads: int, arrays: Sequence[np.ndarray], times: int) -> None:
+    """Read all bytes of contiguous arrays so many times, each thread its own part."""
+
+    def parts(thread: int) -> None:
+        for _ in range(times):
+            for array in arrays:
+                part = array.nbytes // threads
+                _read(array.ctypes.data + thread * part, part)
+
+    _seconds(threads, parts)
+
+
+def _read(start: int, count: int) -> None:
+    library = _library()
+    if library is None:
+        _memchr()(start, 0, count)
+    else:
+        library.read_once(start, count)
 
 
 def _aligned(buffer: np.ndarray) -> int:

@@ -155,6 +155,33 @@ def test_threads_are_those_of_the_affinity_mask():
     assert 1 <= threads() <= len(allowed_cpus())
 
 
+APART = """
+import os, threading
+import numpy as np
+import ptir
+from ptir import functional as F
+w = ptir.as_tensor(np.ones((96, 200), "f4"))
+def masks():
+    F.linear(w[:9, :96], w).numpy()
+    tasks = map(int, os.listdir("/proc/self/task"))
+    return sorted(len(os.sched_getaffinity(t)) for t in tasks if t != threading.get_native_id())
+free, before = len(os.sched_getaffinity(0)), os.listdir("/proc/self/task")
+assert len(before) == 1
+os.environ["PTIR_THREADS"] = "2"
+assert masks() == [max(free - 1, 1)], masks()
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+assert masks() == [max(free - 1, 1)], masks()  # nowhere else to go from there
+"""
+
+
+def test_threads_keep_off_the_processor_of_the_caller():
+    env = os.environ | {"PTIR_BACKEND": "native", "OPENBLAS_NUM_THREADS": "1", "PTIR_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", APART], capture_output=True, text=True, env=env, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize(
     "text, wanted", [("max 100000", None), ("50000 100000", 0.5), ("300000 100000", 3.0)]
 )

@@ -53,6 +53,7 @@ typedef struct ptir_pool {
     _Atomic int active; /* threads that the job in hand uses, the caller's among them */
     int size;           /* threads that there are */
     int wanted;         /* threads that were asked for: more than there are if the system refused */
+    int apart;          /* 1 + the processor that the threads keep off, or 0 */
     pid_t owner;        /* the process that made the threads: a child has none */
     ptir_job job;
     pthread_t thread[MAX_THREADS];
@@ -251,6 +252,22 @@ static void assign(ptir_pool *pool, int active) {
     wake_all(&pool->roster);
 }
 
+/* Keeps the threads off the processor of whoever calls. A system that wakes them may put them there,
+ * beside idle ones, and leave them for milliseconds. */
+static void keep_apart(ptir_pool *pool) {
+#if defined(__linux__)
+    int here = sched_getcpu();
+    cpu_set_t others;
+    if (here < 0 || pool->apart == here + 1 || sched_getaffinity(0, sizeof others, &others)) return;
+    pool->apart = here + 1;
+    CPU_CLR(here, &others);
+    for (int id = 1; id < pool->size && CPU_COUNT(&others); id++)
+        pthread_setaffinity_np(pool->thread[id], sizeof others, &others);
+#else
+    (void)pool;
+#endif
+}
+
 void ptir_stop(void) {
     ptir_pool *pool = shared_pool;
     if (!pool || pool->owner != getpid()) return;
@@ -265,6 +282,7 @@ void ptir_stop(void) {
 
 static void run_with_pool(ptir_pool *pool, int threads) {
     pool->job.team = threads;
+    keep_apart(pool);
     assign(pool, threads);
     atomic_store(&pool->finished, 0);
     offer(pool);
