@@ -291,7 +291,7 @@ def test_a_third_party_backend_is_found_by_its_entry_point(monkeypatch, backend)
     points = EntryPoints(
         [EntryPoint("foreign", module), EntryPoint("alias", module), EntryPoint("odd", odd)]
     )
-    monkeypatch.setattr(backends, "entry_points", lambda group: points)
+    monkeypatch.setattr(backends, "_foreign", lambda: points)
     monkeypatch.setattr(backends, "_found", {})
     assert backends.find("foreign") is backends.find("foreign")
     assert {"foreign", "alias", "odd", backend.name} <= set(backends.names())

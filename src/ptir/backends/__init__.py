@@ -4,9 +4,9 @@ Third parties add theirs through the entry-point group `ptir.backends`, whose va
 """
 
 from importlib import import_module
-from importlib.metadata import entry_points
 from pkgutil import iter_modules
 from threading import RLock
+from typing import Any
 
 from ptir.ir import PtirError, nearest
 
@@ -38,7 +38,7 @@ def find(name: str) -> Backend:
 def _load(name: str) -> Backend:
     if name in _built_in():
         module = import_module(f"{__name__}.{name}")
-    elif name in (foreign := entry_points(group="ptir.backends")).names:
+    elif name in (foreign := _foreign()).names:
         module = foreign[name].load()
     else:
         raise BackendError(f"no backend {name!r}{nearest(name, names())}")
@@ -54,8 +54,13 @@ def _load(name: str) -> Backend:
 
 def names() -> list[str]:
     """The backends of the package and of the entry points, sorted."""
-    return sorted({*_built_in(), *entry_points(group="ptir.backends").names})
+    return sorted({*_built_in(), *_foreign().names})
 
 
 def _built_in() -> set[str]:
     return {m.name for m in iter_modules(__path__)} - {"base"}
+
+
+def _foreign() -> Any:
+    """The entry points of other packages. What finds them is slow to import, and seldom needed."""
+    return import_module("importlib.metadata").entry_points(group="ptir.backends")

@@ -5,7 +5,6 @@ Third parties add theirs through the entry-point group `ptir.models`, whose valu
 
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import entry_points
 from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
@@ -41,7 +40,7 @@ def find(kind: str) -> Architecture:
     """The architecture of this kind; a `ModelError` names the nearest spelling."""
     if kind in _built_in():
         module = import_module(f"{__name__}.{kind}")
-    elif kind in (foreign := entry_points(group="ptir.models")).names:
+    elif kind in (foreign := _foreign()).names:
         module = foreign[kind].load()
     else:
         raise ModelError(f"no model of kind {kind!r}{nearest(kind, kinds())}")
@@ -64,7 +63,7 @@ def of_model_type(name: str) -> Architecture:
 
 def kinds() -> list[str]:
     """The kinds of the package and of the entry points, sorted."""
-    return sorted({*_built_in(), *entry_points(group="ptir.models").names})
+    return sorted({*_built_in(), *_foreign().names})
 
 
 def _class(module: ModuleType, name: str, kind: type) -> Any:
@@ -76,3 +75,8 @@ def _class(module: ModuleType, name: str, kind: type) -> Any:
 
 def _built_in() -> set[str]:
     return {m.name for m in iter_modules(__path__)} - {"base"}
+
+
+def _foreign() -> Any:
+    """The entry points of other packages. What finds them is slow to import, and seldom needed."""
+    return import_module("importlib.metadata").entry_points(group="ptir.models")

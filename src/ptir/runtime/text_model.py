@@ -1,9 +1,9 @@
 """A causal language model at work: logits, generation, streaming, one prompt or many at once."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from importlib import import_module
 from operator import index
-from typing import Literal, TypedDict, TypeVar, Unpack, cast, final, overload
+from typing import Any, Literal, TypedDict, TypeVar, Unpack, cast, final, overload
 
 import numpy as np
 
@@ -139,7 +139,7 @@ class TextModel:
         """`generate` for an event loop, which goes on meanwhile. Cancelling it ends the request."""
         answer = self.start(prompt, **options)
         try:
-            return await asyncio.to_thread(answer.result)
+            return await _in_thread(answer.result)
         finally:
             answer.cancel()
 
@@ -148,7 +148,7 @@ class TextModel:
         answer = self.start(prompt, **options)
         pieces = answer.pieces()
         try:
-            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+            while (piece := await _in_thread(next, pieces, None)) is not None:
                 yield piece
         finally:
             answer.cancel()
@@ -243,3 +243,9 @@ def _each(name: str, given: T | Sequence[T], count: int, several: bool) -> Seque
     if len(given) != count:
         raise GenerationError(f"{len(given)} of {name} for {count} prompts; give one for each")
     return given
+
+
+async def _in_thread(run: Callable[..., T], *args: Any) -> T:
+    """For whoever awaits asyncio is there; others need not wait for its import."""
+    done: T = await import_module("asyncio").to_thread(run, *args)
+    return done
