@@ -8,6 +8,7 @@
 #define WIDTH 16
 #endif
 typedef float vector __attribute__((vector_size(WIDTH))); // bytes
+typedef vector loaded __attribute__((aligned(4), may_alias));
 
 enum { CHAINS = 12 }; // at least latency × units of a core, fewer than it has registers
 #define EACH(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7) DO(8) DO(9) DO(10) DO(11)
@@ -31,7 +32,7 @@ double read_once(const char *from, long bytes) {
     for (const char *at = from; at + 4 * LINE <= from + bytes; at += 4 * LINE)
         for (int i = 0; i < 4 * LINE / WIDTH; i++) {
             __builtin_prefetch(at + NEXT + i * WIDTH, 0, 0);
-            sums[i] += *(const vector *)(at + i * WIDTH);
+            sums[i] += *(const loaded *)(at + i * WIDTH);
         }
     for (int i = 1; i < 4 * LINE / WIDTH; i++) sums[0] += sums[i];
     return sums[0][0];

@@ -51,7 +51,7 @@ def test_what_is_quick_has_none(monkeypatch, clock):
         assert not terminal.getvalue()
         clock[0] = 6.1
         told(2, 3)
-        assert "0/3" in terminal.getvalue()
+        assert "1/3" in terminal.getvalue()  # where it began: rates count from there
         told(3, 3)
         assert "3/3" in terminal.getvalue()
 

@@ -14,6 +14,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from ptir import load_model
 from ptir.checkpoint import Checkpoint, CheckpointError, safetensors, save
+from ptir.ir import DTYPES
 from ptir.models import ModelError
 from ptir.params import base_param_id
 from ptir.runtime import ExportError, export
@@ -95,6 +96,17 @@ def test_what_weights_are_converted_to_is_computed_in(out, tmp_path):
             assert model.dtype.name == "bf16"
     export(first, out, force=True)
     assert Checkpoint(out).runtime == {"dtype": "f32"} | other
+
+
+@pytest.mark.parametrize("dtype", [None, "f32", "bf16", "f16"])
+@pytest.mark.parametrize("asked", ["f32", "bf16", "f16"])
+@pytest.mark.parametrize("stored", ["f32", "bf16", "f16"])
+def test_what_a_source_is_computed_in_is_no_difference(out, tmp_path, stored, asked, dtype):
+    first = tmp_path / "first.gptrs"
+    tensors = {n: a.astype(DTYPES[stored].numpy) for n, a in tiny.weights().items()}
+    save(first, kind="gpt", config=tiny.CONFIG, runtime={"dtype": asked}, tensors=tensors)
+    done = export(first, out, dtype=dtype)
+    assert (done.difference == 0) == (dtype in (None, asked))
 
 
 def test_every_tensor_is_told_once(source, out):

@@ -168,7 +168,7 @@ def _page(facts: dict[str, Any]) -> str:
     threads = f", {facts['threads']} threads" if facts["threads"] else ""
     lines = [
         f"{facts['model']}: {facts['kind']}, {facts['bytes'] / MIB:.2f} MiB",
-        f"on {facts['backend']}{threads}; {facts['processor']}",
+        f"in {facts['dtype']} on {facts['backend']}{threads}; {facts['processor']}",
     ]
     if "ceilings" in facts:
         most = ptir.profile.Ceilings(**facts["ceilings"])

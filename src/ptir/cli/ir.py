@@ -41,6 +41,8 @@ def command(
     A program that is read is checked; nothing is run.
     """
     if source is not None and Path(source).suffix in PROGRAMS:
+        if dtype is not None:
+            raise click.UsageError("--dtype is for a model; a program has its types")
         program = ptir.ir.read_program(Path(source))
     else:
         with ptir.load_model(source, backend=backend, dtype=dtype) as loaded:

@@ -10,7 +10,7 @@ import msgspec
 
 from ptir import engine, models, ops
 from ptir.checkpoint import Checkpoint
-from ptir.ir import DType, dtype, leaf, nearest, tensor_type
+from ptir.ir import DType, dtype, leaf, tensor_type
 from ptir.models import Architecture, HuggingFace, Model, ModelError, Stored, Weights
 from ptir.params import base_param_id, new_namespace, param_key
 from ptir.tensor import Tensor
@@ -20,10 +20,11 @@ COMPUTED = ("f32", "bf16", "f16")
 
 
 def computed(name: Any) -> DType:
-    """The element type of this name, one of `COMPUTED`. Raises `ModelError`."""
+    """The element type of this name, one of `COMPUTED`, or that type. Raises `ModelError`."""
+    if isinstance(name, DType):
+        name = name.name
     if name not in COMPUTED:
-        message = f"dtype is {name!r}, wanted {', '.join(COMPUTED)}"
-        raise ModelError(f"{message}{nearest(str(name), COMPUTED)}")
+        raise ModelError(f"dtype is {name!r}, wanted {', '.join(COMPUTED)}")
     return dtype(name)
 
 

@@ -109,8 +109,9 @@ class LoadedModel:
     @property
     def dtype(self) -> DType:
         """The element type that most bytes of its parameters are used in; f32 without any."""
+        used = {self.stored[n].name: t for n, t, _ in self.model.named_parameters()}
         nbytes = Counter[DType]()
-        for _, tensor, _ in self.model.named_parameters():
+        for tensor in used.values():
             nbytes[tensor.dtype] += tensor.dtype.nbytes(math.prod(tensor.type.static_shape))
         return nbytes.most_common(1)[0][0] if nbytes else DTYPES["f32"]
 
@@ -148,7 +149,7 @@ def load_model(
     *,
     backend: str | None = None,
     tokenizer: str | Path | None = None,
-    dtype: str | None = None,
+    dtype: str | DType | None = None,
     overrides: Mapping[str, str] = MappingProxyType({}),
 ) -> LoadedModel:
     """Open a checkpoint; without a path, the demo model in the package.

@@ -29,6 +29,8 @@ def run(loaded: "ptir.LoadedModel", file: Path, out: Path | None, values: Values
     began, failed, tokens = perf_counter(), 0, 0
     done = len(lines) - len(left)
     with bar(unit=" lines") as told, _opened(out) as write:
+        if left:
+            told(done, len(lines))
         for number, (line, said) in enumerate(answers(text_model(loaded), left, values), done + 1):
             write(line.answer(said))
             failed += "error" in said

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from threading import Lock
 from time import monotonic
 from typing import Any
 
@@ -18,20 +19,26 @@ def bar(after: float = 0.0, **style: Any) -> Iterator[Told]:
     if sys.stderr is None or not sys.stderr.isatty():
         yield lambda done, total: None
         return
-    begun: float | None = None
+    begun: tuple[float, int] | None = None
     shown: Any = None
+    lock, is_over = Lock(), False  # requests may tell from threads of their own
 
     def tell(done: int, total: int) -> None:
         nonlocal begun, shown
-        if begun is None:
-            begun = monotonic()
-        if shown is None and monotonic() - begun >= after:
-            # Its import takes as long as a short command.
-            shown = import_module("tqdm").tqdm(total=total, **style)
-        if shown is not None:
-            shown.update(done - shown.n)
-        if done >= total:
-            end()
+        with lock:
+            if is_over:
+                return
+            if shown is not None and (done < shown.n or total != shown.total):
+                end()  # what was begun before did not come to its end
+            begun = begun or (monotonic(), done)
+            if shown is None and monotonic() - begun[0] >= after:
+                # Its import takes as long as a short command.
+                shown = import_module("tqdm").tqdm(total=total, initial=begun[1], **style)
+                shown.start_t -= monotonic() - begun[0]
+            if shown is not None:
+                shown.update(done - shown.n)
+            if done >= total:
+                end()
 
     def end() -> None:
         nonlocal begun, shown
@@ -42,4 +49,6 @@ def bar(after: float = 0.0, **style: Any) -> Iterator[Told]:
     try:
         yield tell
     finally:
-        end()
+        with lock:
+            is_over = True
+            end()

@@ -3,7 +3,8 @@
  *
  * A panel is DOT_PANEL columns of w, side by side for each unit of k. Units are elements of f32 or
  * f16, or words of two bf16. Where no instruction multiplies a word, its halves are two units of x.
- * An element's sum goes on from what it was, unit by unit: how k is cut changes nothing.
+ * An element's sum goes on from what it was, unit by unit, in tile registers 16 words at a time:
+ * how k is cut at multiples of so many changes nothing.
  */
 #if VL == 16
 #define DOT_ROWS 12 /* rows: as many as the registers hold */
@@ -127,7 +128,7 @@ static int64_t tile_count(const dot_item *d, int64_t rows) {
     return dot_blocks(rows, tile_height(d));
 }
 
-/* The first row of tile i: all have about as many, but for those that are full or the last. */
+/* The first row of tile i: tiles are even; with tile registers they are full, but for the last. */
 static int64_t tile_first(const dot_item *d, int64_t rows, int64_t i) {
     if (tile_is_amx(d)) return dot_least(rows, i * DOT_AMX_ROWS);
     return rows * i / tile_count(d, rows);

@@ -53,7 +53,10 @@ typedef struct ptir_pool {
     _Atomic int active; /* threads that the job in hand uses, the caller's among them */
     int size;           /* threads that there are */
     int wanted;         /* threads that were asked for: more than there are if the system refused */
+#if defined(__linux__)
+    cpu_set_t allowed;  /* processors of the thread that made it, or none if the system does not say */
     int apart;          /* 1 + the processor that the threads keep off, or 0 */
+#endif
     pid_t owner;        /* the process that made the threads: a child has none */
     ptir_job job;
     pthread_t thread[MAX_THREADS];
@@ -205,6 +208,9 @@ static ptir_pool *new_pool(void) {
     if (posix_memalign(&memory, LINE, sizeof(ptir_pool))) return NULL;
     ptir_pool *pool = memset(memory, 0, sizeof(ptir_pool));
     pool->owner = getpid();
+#if defined(__linux__)
+    if (sched_getaffinity(0, sizeof pool->allowed, &pool->allowed)) CPU_ZERO(&pool->allowed);
+#endif
     return pool;
 }
 
@@ -257,12 +263,13 @@ static void assign(ptir_pool *pool, int active) {
 static void keep_apart(ptir_pool *pool) {
 #if defined(__linux__)
     int here = sched_getcpu();
-    cpu_set_t others;
-    if (here < 0 || pool->apart == here + 1 || sched_getaffinity(0, sizeof others, &others)) return;
-    pool->apart = here + 1;
+    if (here < 0 || here >= CPU_SETSIZE || pool->apart == here + 1) return;
+    cpu_set_t others = pool->allowed;
     CPU_CLR(here, &others);
-    for (int id = 1; id < pool->size && CPU_COUNT(&others); id++)
+    if (!CPU_COUNT(&others)) return;
+    for (int id = 1; id < pool->size; id++)
         pthread_setaffinity_np(pool->thread[id], sizeof others, &others);
+    pool->apart = here + 1;
 #else
     (void)pool;
 #endif
