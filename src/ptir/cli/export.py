@@ -8,6 +8,7 @@ import click
 
 import ptir
 from ptir import models
+from ptir.cli.shared.model import FLOATS
 from ptir.cli.shared.progress import bar
 
 
@@ -28,7 +29,7 @@ from ptir.cli.shared.progress import bar
 )
 @click.option(
     "--dtype",
-    type=click.Choice(["f32", "bf16", "f16"]),
+    type=click.Choice(FLOATS),
     help="Convert the weights.  [default: as they are]",
 )
 @click.option("--force", is_flag=True, help="Replace files that are there.")

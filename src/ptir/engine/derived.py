@@ -4,7 +4,6 @@ Knows not how such values were found (`passes.fold_parameters` sets them apart),
 are on disk.
 """
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -58,7 +57,7 @@ class Derived:
         """Bytes of the value."""
         type = self.derivation.program.results[0].type
         assert isinstance(type, TensorType)
-        return type.dtype.nbytes(math.prod(type.static_shape))
+        return type.nbytes
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ filled.
 from abc import abstractmethod
 from collections.abc import Callable
 from itertools import count
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -156,7 +155,7 @@ class Parameter(Held):
 
     def lend(self, backend: Backend) -> Handle:
         """The value on a backend, which keeps it only if it is small or kept already."""
-        if self.type.dtype.nbytes(prod(self.type.static_shape)) <= SMALL:
+        if self.type.nbytes <= SMALL:
             return self.handle(backend)
         self.refuse_if_stale()
         found = backend.params.find(self.version)

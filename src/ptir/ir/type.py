@@ -1,5 +1,6 @@
 """What a value is before it exists: shape and element type, or a tuple of such."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -47,6 +48,11 @@ class TensorType(Symbolic):
         if len(sizes) != len(self.shape):
             raise SpecError("dim", "shape", f"{self} has symbolic sizes; bind them first")
         return tuple(sizes)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the packed elements; a `SpecError` when a size is still symbolic."""
+        return self.dtype.nbytes(math.prod(self.static_shape))
 
     def with_shape(self, shape: Sequence[Size]) -> "TensorType":
         return TensorType(tuple(shape), self.dtype)

@@ -112,7 +112,7 @@ class LoadedModel:
         used = {self.stored[n].name: t for n, t, _ in self.model.named_parameters()}
         nbytes = Counter[DType]()
         for tensor in used.values():
-            nbytes[tensor.dtype] += tensor.dtype.nbytes(math.prod(tensor.type.static_shape))
+            nbytes[tensor.dtype] += tensor.type.nbytes
         return nbytes.most_common(1)[0][0] if nbytes else DTYPES["f32"]
 
     @property

@@ -5,7 +5,6 @@ Knows no backend: an executable says what a run of it takes, else the values ali
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
 
 from ptir import passes
 from ptir.backends import Sized
@@ -86,5 +85,5 @@ def _working(plan: Plan, symbols: Mapping[str, int]) -> int:
 def type_bytes(type: Type) -> int:
     """The bytes of a value of a type whose sizes are known."""
     if isinstance(type, TensorType):
-        return type.dtype.nbytes(prod(type.static_shape))
+        return type.nbytes
     return sum(map(type_bytes, type.items))

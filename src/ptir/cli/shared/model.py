@@ -12,6 +12,8 @@ from ptir.cli.shared.progress import bar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+FLOATS = ("f32", "bf16", "f16")  # what --dtype converts weights to
+
 
 def model_argument(command: F) -> F:
     """MODEL, which may be left out; a shell completes its path."""
@@ -21,7 +23,7 @@ def model_argument(command: F) -> F:
 def dtype_option(command: F) -> F:
     return click.option(
         "--dtype",
-        type=click.Choice(["f32", "bf16", "f16"]),
+        type=click.Choice(FLOATS),
         help="What it computes in; weights are converted once.  [default: as they are stored, or "
         "as the file says]",
     )(command)
